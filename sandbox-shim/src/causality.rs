@@ -1,0 +1,470 @@
+//! Ties what processes do to the tool calls that the agent declared.
+//!
+//! A process that the agent starts while a shell-like call is open belongs to the call whose command it carries in its
+//! arguments, or else to the only one that is open; its children inherit the tie for good, also when the call has returned.
+//! An effect is *declared* when the call's own words name its object, *inherited* when only the tie speaks for it, the
+//! *agent*'s when the agent's own process did it outside such a call, and *none* when nothing explains it. That the agent's
+//! words decide is the point: what they do not cover is what a watcher wants to see.
+//!
+//! [`CallTable`] is pure; [`Calls`] puts it behind a lock and implements [`Causality`].
+
+use crate::contract::{Causality, ProcessFacts, Tie};
+use std::collections::{BTreeSet, VecDeque};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use wk_schemas::body::Mediation;
+
+/// Calls that have returned are remembered so long, because their processes may live on.
+const RETURNED_MAX: usize = 1000;
+
+/// What a tool call says about itself, as far as it explains effects.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CallFacts {
+    /// The agent's id of the call.
+    pub id: String,
+    /// Whether processes are what it is for: a shell, a task runner.
+    pub starts_processes: bool,
+    /// The command, when it is a shell.
+    pub command: Option<String>,
+    /// The words that name what it acts on: the command, a path, a URL; not the content it writes.
+    pub names: Vec<String>,
+    /// Working directory.
+    pub working_directory: Option<PathBuf>,
+}
+
+#[derive(Debug)]
+struct Call {
+    id: Arc<str>,
+    facts: CallFacts,
+    /// The names with shell quotes taken out, and as they are.
+    words: Vec<String>,
+    /// The command without quotes and blanks; what a process's arguments are searched for.
+    squeezed: Option<String>,
+    is_open: bool,
+}
+
+/// The calls of one session, in the order in which they were opened.
+#[derive(Debug, Default)]
+pub struct CallTable {
+    calls: VecDeque<Call>,
+    /// The agent's first process, by its `process_uid`.
+    root: Option<String>,
+    /// Hook clients that the agent itself started and that have not spoken yet, by their `process_uid`.
+    hooks_started: BTreeSet<String>,
+    home: Option<PathBuf>,
+    /// File names of the agent's own programs.
+    programs: Vec<String>,
+    /// Command lines by which the agent runs the shim's hook client.
+    hooks: Vec<String>,
+}
+
+impl CallTable {
+    /// A table for an agent with these programs of its own and these hook command lines.
+    #[must_use]
+    pub fn new(home: Option<PathBuf>, programs: Vec<String>, hooks: Vec<String>) -> Self {
+        Self { home, programs, hooks, ..Self::default() }
+    }
+
+    /// A tool call begins. A second call with the same id replaces what the first said.
+    pub fn open(&mut self, facts: CallFacts) {
+        self.calls.retain(|c| *c.id != *facts.id);
+        let returned = self.calls.iter().filter(|c| !c.is_open).count();
+        if returned >= RETURNED_MAX
+            && let Some(oldest) = self.calls.iter().position(|c| !c.is_open)
+        {
+            self.calls.remove(oldest);
+        }
+        self.calls.push_back(Call {
+            id: facts.id.as_str().into(),
+            words: facts.names.iter().flat_map(|n| [n.clone(), unquote(n)]).collect(),
+            squeezed: facts.command.as_deref().map(squeeze).filter(|c| !c.is_empty()),
+            is_open: true,
+            facts,
+        });
+    }
+
+    /// A tool call has returned.
+    pub fn close(&mut self, id: &str) {
+        if let Some(call) = self.calls.iter_mut().find(|c| &*c.id == id) {
+            call.is_open = false;
+        }
+    }
+
+    /// See [`Causality::process_started`].
+    #[must_use]
+    pub fn process_started(&mut self, process: &ProcessFacts, parent: Option<&Tie>) -> Tie {
+        let agent = Tie { tool_call_id: None, is_agent: true };
+        let Some(parent) = parent else {
+            self.root = Some(process.process_uid.clone());
+            return agent;
+        };
+        // `env node agent.js` is one process that executes three programs: it stays the agent.
+        if process.is_root || self.root.as_ref() == Some(&process.process_uid) {
+            return agent;
+        }
+        if parent.tool_call_id.is_some() || !parent.is_agent {
+            return parent.clone();
+        }
+        if self.is_hook(&process.argv) {
+            self.hooks_started.insert(process.process_uid.clone());
+            return agent;
+        }
+        let tied = |call: &Call| Tie { tool_call_id: Some(Arc::clone(&call.id)), is_agent: false };
+        let text = squeeze(&process.argv.join(" "));
+        let carried = |call: &&Call| call.squeezed.as_ref().is_some_and(|c| text.contains(c.as_str()));
+        let longest = self.starting().filter(carried).max_by_key(|c| c.squeezed.as_ref().map(String::len));
+        if let Some(call) = longest {
+            return tied(call);
+        }
+        let name = Path::new(&process.image).file_name().and_then(|n| n.to_str());
+        if name.is_some_and(|n| self.programs.iter().any(|p| p == n)) {
+            return agent;
+        }
+        let mut open = self.starting();
+        match (open.next(), open.next()) {
+            (Some(only), None) => tied(only),
+            _ => Tie::default(),
+        }
+    }
+
+    /// Whether this process is a hook client that the agent itself started; true once. A tool that runs the hook client, to
+    /// announce in the agent's name what it is about to do, is not one: it is tied to its tool call.
+    pub fn admit_hook(&mut self, process_uid: &str) -> bool {
+        self.hooks_started.remove(process_uid)
+    }
+
+    /// See [`Causality::mediation`].
+    #[must_use]
+    pub fn mediation(&self, tie: &Tie, object: &str) -> (Option<String>, Mediation) {
+        if let Some(id) = &tie.tool_call_id {
+            let named = self.calls.iter().find(|c| c.id == *id).is_some_and(|c| self.names(c, object));
+            let mediation = if named { Mediation::Declared } else { Mediation::Inherited };
+            return (Some(id.to_string()), mediation);
+        }
+        if !tie.is_agent {
+            return (None, Mediation::None);
+        }
+        match self.calls.iter().rev().find(|c| c.is_open && self.names(c, object)) {
+            Some(call) => (Some(call.id.to_string()), Mediation::Declared),
+            None => (None, Mediation::Agent),
+        }
+    }
+
+    fn starting(&self) -> impl Iterator<Item = &Call> {
+        self.calls.iter().filter(|c| c.is_open && c.facts.starts_processes)
+    }
+
+    /// Whether this is exactly the command line that runs our hook client, alone or through `sh -c`. Exactly, because
+    /// whoever adds a word to it runs something else.
+    fn is_hook(&self, argv: &[String]) -> bool {
+        let through_shell = matches!(argv, [_, flag, command] if flag == "-c" && self.hooks.contains(command));
+        through_shell || self.hooks.contains(&argv.join(" "))
+    }
+
+    fn names(&self, call: &Call, object: &str) -> bool {
+        let base = call.facts.working_directory.as_deref();
+        // Agents write a file anew beside itself and rename it: `README.md.tmp.2.adce096e7a71` is README.md's.
+        let object = object.split_once(".tmp.").map_or(object, |(written, _)| written);
+        let mut forms = vec![object.to_owned()];
+        let path = Path::new(object);
+        if path.is_absolute() {
+            self.add_path_forms(path, base, &mut forms);
+            // A directory that is named covers what is in it, as long as it is not the root, a child of the root, or the
+            // home or working directory itself: those are named by accident.
+            for folder in path.ancestors().skip(1) {
+                let is_wide = folder.components().count() < 3
+                    || self.home.as_deref().is_some_and(|h| h.starts_with(folder))
+                    || base.is_some_and(|b| b.starts_with(folder));
+                if !is_wide {
+                    forms.push(folder.display().to_string());
+                    self.add_path_forms(folder, base, &mut forms);
+                }
+            }
+        } else if let Some((host, port)) = object.rsplit_once(':')
+            && port.parse::<u16>().is_ok()
+        {
+            forms.push(host.trim_matches(['[', ']']).to_owned());
+        }
+        call.words.iter().any(|word| forms.iter().any(|form| stands_in(word, form)))
+    }
+
+    fn add_path_forms(&self, path: &Path, base: Option<&Path>, forms: &mut Vec<String>) {
+        let mut relative = |base: &Path, prefix: &str| {
+            if let Ok(rest) = path.strip_prefix(base)
+                && !rest.as_os_str().is_empty()
+            {
+                forms.push(format!("{prefix}{}", rest.display()));
+            }
+        };
+        if let Some(base) = base {
+            relative(base, "");
+        }
+        if let Some(home) = &self.home {
+            relative(home, "~/");
+            relative(home, "$HOME/");
+            relative(home, "${HOME}/");
+        }
+        let parent = path.parent().and_then(Path::file_name);
+        if parent.is_some_and(|p| p == "bin" || p == "sbin")
+            && let Some(name) = path.file_name()
+        {
+            forms.push(name.to_string_lossy().into_owned());
+        }
+    }
+}
+
+/// Whether `form` stands in `text` as a whole word: not inside a longer name or path.
+fn stands_in(text: &str, form: &str) -> bool {
+    let part_of_name = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.');
+    !form.is_empty()
+        && text.match_indices(form).any(|(at, _)| {
+            let ahead = &text[..at];
+            let in_url = ahead.ends_with("//");
+            let mut behind = text[at + form.len()..].chars();
+            let next = behind.next();
+            let goes_on = behind.next().is_some_and(part_of_name);
+            let ends = match next {
+                // A full stop or a slash ends the word unless the name goes on; in a URL the host ends at the slash.
+                Some('.') => !goes_on,
+                Some('/') => !goes_on || in_url,
+                Some(c) => !part_of_name(c),
+                None => true,
+            };
+            let begins = match ahead.strip_suffix("./").unwrap_or(ahead).chars().next_back() {
+                // `/etc` does not begin in `/other/etc`.
+                Some('/') => in_url,
+                Some(c) => !part_of_name(c) && c != '~',
+                None => true,
+            };
+            begins && ends
+        })
+}
+
+/// Takes shell quotes and backslashes out.
+fn unquote(text: &str) -> String {
+    text.chars().filter(|c| !matches!(c, '\'' | '"' | '\\')).collect()
+}
+
+/// Takes out quotes, backslashes and blanks: agents wrap a command in `eval '…'` and quote it again.
+fn squeeze(text: &str) -> String {
+    text.chars().filter(|c| !matches!(c, '\'' | '"' | '\\') && !c.is_whitespace()).collect()
+}
+
+/// The table of a running session.
+#[derive(Debug)]
+pub struct Calls(Mutex<CallTable>);
+
+impl Calls {
+    /// Puts a table behind a lock.
+    #[must_use]
+    pub fn new(table: CallTable) -> Arc<Self> {
+        Arc::new(Self(Mutex::new(table)))
+    }
+
+    /// See [`CallTable::open`].
+    pub fn open(&self, facts: CallFacts) {
+        self.with(|t| t.open(facts));
+    }
+
+    /// See [`CallTable::close`].
+    pub fn close(&self, id: &str) {
+        self.with(|t| t.close(id));
+    }
+
+    /// See [`CallTable::admit_hook`].
+    #[must_use]
+    pub fn admit_hook(&self, process_uid: &str) -> bool {
+        self.with(|t| t.admit_hook(process_uid))
+    }
+
+    fn with<T>(&self, f: impl FnOnce(&mut CallTable) -> T) -> T {
+        f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Causality for Calls {
+    fn process_started(&self, process: &ProcessFacts, parent: Option<&Tie>) -> Tie {
+        self.with(|t| t.process_started(process, parent))
+    }
+
+    fn mediation(&self, tie: &Tie, object: &str) -> (Option<String>, Mediation) {
+        self.with(|t| t.mediation(tie, object))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn process(argv: &[&str]) -> ProcessFacts {
+        ProcessFacts {
+            pid: 7,
+            process_uid: "7-1".into(),
+            image: if argv[0].starts_with('/') { argv[0].into() } else { format!("/usr/bin/{}", argv[0]) },
+            argv: argv.iter().map(|a| (*a).to_owned()).collect(),
+            working_directory: "/w".into(),
+            is_root: false,
+        }
+    }
+
+    fn shell(id: &str, command: &str) -> CallFacts {
+        CallFacts {
+            id: id.into(),
+            starts_processes: true,
+            command: Some(command.into()),
+            names: vec![command.into()],
+            working_directory: Some("/w".into()),
+        }
+    }
+
+    fn table() -> CallTable {
+        CallTable::new(
+            Some("/home/dev".into()),
+            vec!["codex".into(), "claude".into()],
+            vec!["/opt/wk hook codex".into()],
+        )
+    }
+
+    fn agent() -> Tie {
+        Tie { tool_call_id: None, is_agent: true }
+    }
+
+    fn id(tie: &Tie) -> Option<&str> {
+        tie.tool_call_id.as_deref()
+    }
+
+    #[test]
+    fn parallel_calls_are_told_apart_by_their_commands() {
+        let mut table = table();
+        table.open(shell("a", "cargo test"));
+        table.open(shell("b", "cargo test --release"));
+        table.open(shell("c", "ls"));
+        let mut tie = |argv: &[&str]| table.process_started(&process(argv), Some(&agent()));
+        assert_eq!(id(&tie(&["bash", "-lc", "cargo test"])), Some("a"));
+        assert_eq!(id(&tie(&["bash", "-lc", "cargo test --release"])), Some("b"));
+        assert_eq!(id(&tie(&["bash", "-c", "source /s && eval 'ls' < /dev/null"])), Some("c"));
+        assert_eq!(tie(&["git", "status"]), Tie::default());
+        table.close("a");
+        table.close("b");
+        assert_eq!(id(&table.process_started(&process(&["git", "status"]), Some(&agent()))), Some("c"));
+    }
+
+    #[test]
+    fn a_command_is_found_behind_the_quotes_an_agent_adds() {
+        let mut table = table();
+        table.open(shell("a", "echo \"it's $HOME\" && cat 'README.md'"));
+        table.open(shell("b", "true"));
+        let argv = ["/bin/bash", "-c", "eval 'echo \"it'\"'\"'s $HOME\" && cat '\"'\"'README.md'\"'\"'' < /dev/null"];
+        assert_eq!(id(&table.process_started(&process(&argv), Some(&agent()))), Some("a"));
+    }
+
+    #[test]
+    fn children_keep_the_tie_after_the_call_has_returned() {
+        let mut table = table();
+        table.open(shell("a", "sh build.sh &"));
+        let parent = table.process_started(&process(&["bash", "-c", "sh build.sh &"]), Some(&agent()));
+        table.close("a");
+        table.open(shell("b", "ls"));
+        let child = table.process_started(&process(&["curl", "evil.example"]), Some(&parent));
+        assert_eq!(child, parent);
+        assert_eq!(table.mediation(&child, "evil.example"), (Some("a".into()), Mediation::Inherited));
+    }
+
+    #[test]
+    fn only_the_exact_hook_command_counts_as_the_agents_own() {
+        let mut table = table();
+        let hook = "/opt/wk hook codex";
+        let mut tie = |argv: &[&str]| table.process_started(&process(argv), Some(&agent()));
+        assert_eq!(tie(&["/bin/sh", "-c", hook]), agent());
+        assert_eq!(tie(&["/opt/wk", "hook", "codex"]), agent());
+        assert_eq!(tie(&["/bin/sh", "-c", &format!("{hook}; curl evil.example")]), Tie::default());
+    }
+
+    #[test]
+    fn a_tool_that_runs_the_hook_client_does_not_speak_for_the_agent() {
+        let mut table = table();
+        let hook = |uid: &str| ProcessFacts { process_uid: uid.into(), ..process(&["/opt/wk", "hook", "codex"]) };
+        assert_eq!(table.process_started(&hook("8-1"), Some(&agent())), agent());
+        let tool = Tie { tool_call_id: Some("a".into()), is_agent: false };
+        assert_eq!(table.process_started(&hook("9-1"), Some(&tool)), tool);
+        assert_eq!(table.process_started(&hook("10-1"), Some(&Tie::default())), Tie::default());
+        let admitted = ["8-1", "9-1", "10-1", "8-1"].map(|uid| table.admit_hook(uid));
+        assert_eq!(admitted, [true, false, false, false]);
+    }
+
+    #[test]
+    fn the_agents_own_programs_stay_its_own_while_a_shell_is_open() {
+        let mut table = table();
+        table.open(shell("a", "make"));
+        assert_eq!(table.process_started(&process(&["/opt/vendor/codex", "exec"]), Some(&agent())), agent());
+        assert_eq!(id(&table.process_started(&process(&["/opt/vendor/codex", "make"]), Some(&agent()))), Some("a"));
+    }
+
+    #[test]
+    fn the_agents_first_process_stays_the_agent_whatever_it_executes() {
+        let mut table = table();
+        let root = |argv: &[&str]| ProcessFacts { pid: 1, process_uid: "1-1".into(), ..process(argv) };
+        assert_eq!(table.process_started(&root(&["/opt/agent.js"]), None), agent());
+        assert_eq!(table.process_started(&root(&["node", "/opt/agent.js"]), Some(&agent())), agent());
+        assert_eq!(table.process_started(&process(&["node", "/opt/agent.js"]), Some(&agent())), Tie::default());
+    }
+
+    #[test]
+    fn a_process_of_an_unexplained_process_stays_unexplained() {
+        let mut table = table();
+        let stray = table.process_started(&process(&["sh", "-c", "sleep 9; make"]), Some(&agent()));
+        table.open(shell("a", "make"));
+        let child = table.process_started(&process(&["make"]), Some(&stray));
+        assert_eq!(table.mediation(&child, "/w/x"), (None, Mediation::None));
+    }
+
+    #[test]
+    fn an_effect_is_declared_when_the_call_names_its_object() {
+        let mut table = table();
+        table.open(shell(
+            "a",
+            "cat README.md ./src/lib.rs ~/.config/app '/etc/host name' && curl https://crates.io/x && ls ../z/",
+        ));
+        let tie = Tie { tool_call_id: Some("a".into()), is_agent: false };
+        let declared = |object: &str| table.mediation(&tie, object).1 == Mediation::Declared;
+        for named in [
+            "/w/README.md",
+            "/w/src/lib.rs",
+            "/home/dev/.config/app",
+            "/home/dev/.config/app/settings.toml",
+            "/etc/host name",
+            "/usr/bin/cat",
+            "crates.io",
+            "crates.io:443",
+        ] {
+            assert!(declared(named), "{named}");
+        }
+        for not_named in [
+            "/w/README.md.bak",
+            "/w/src/lib.rst",
+            "/w/other/README.md",
+            "/home/dev/.ssh/id_rsa",
+            "/etc/hos",
+            "/w/lib.rs",
+            "rates.io",
+            "io",
+            "/usr/bin/python3",
+        ] {
+            assert!(!declared(not_named), "{not_named}");
+        }
+    }
+
+    #[test]
+    fn the_agents_own_effect_is_declared_only_while_the_file_tool_that_names_it_is_open() {
+        let mut table = table();
+        let edit = CallFacts { id: "e".into(), names: vec!["/w/src/a.rs".into()], ..CallFacts::default() };
+        table.open(edit);
+        assert_eq!(table.mediation(&agent(), "/w/src/a.rs"), (Some("e".into()), Mediation::Declared));
+        assert_eq!(table.mediation(&agent(), "/w/src/a.rs.tmp.2.adce"), (Some("e".into()), Mediation::Declared));
+        assert_eq!(table.mediation(&agent(), "/w/src/b.rs"), (None, Mediation::Agent));
+        // A file tool starts no processes, so a process beside it stays unexplained.
+        assert_eq!(table.process_started(&process(&["sh"]), Some(&agent())), Tie::default());
+        table.close("e");
+        assert_eq!(table.mediation(&agent(), "/w/src/a.rs"), (None, Mediation::Agent));
+    }
+}

@@ -1,0 +1,115 @@
+//! The shim's end of the line to its init.
+
+use super::frame::{self, Frame};
+use crate::sys::net;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+#[derive(Debug, Default)]
+struct Heard {
+    done: Option<Frame>,
+    exited: Option<i32>,
+    failed: Option<Frame>,
+    closed: bool,
+}
+
+/// A line to the init: orders go one at a time, news come when they come.
+#[derive(Debug)]
+pub(crate) struct Line {
+    stream: UnixStream,
+    ordering: Mutex<()>,
+    heard: Mutex<Heard>,
+    news: Condvar,
+}
+
+impl Line {
+    /// Takes the shim's end.
+    #[must_use]
+    pub(crate) fn new(stream: UnixStream) -> Self {
+        Self { stream, ordering: Mutex::default(), heard: Mutex::default(), news: Condvar::new() }
+    }
+
+    fn heard(&self) -> MutexGuard<'_, Heard> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Receives the listener, the first thing the init sends; or the frame that says what failed.
+    ///
+    /// # Errors
+    /// `UnexpectedEof` when the init died without a word.
+    pub(crate) fn listener(&self) -> io::Result<Result<OwnedFd, Frame>> {
+        let mut bytes = [0; frame::LENGTH];
+        let (length, listener) = net::receive_descriptor(self.stream.as_fd(), &mut bytes)?;
+        match (length == frame::LENGTH, listener) {
+            (true, Some(listener)) => Ok(Ok(listener)),
+            (true, None) => Ok(Err(Frame::parse(bytes))),
+            (false, _) => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
+
+    /// Listens until the init is gone.
+    pub(crate) fn listen(&self) {
+        loop {
+            let frame = frame::receive(self.stream.as_fd());
+            let mut heard = self.heard();
+            match frame {
+                Ok(frame) if frame.kind == frame::EXITED => heard.exited = Some(frame.a),
+                Ok(frame) if frame.kind == frame::DONE => heard.done = Some(frame),
+                Ok(frame) => heard.failed = Some(frame),
+                Err(_) => heard.closed = true,
+            }
+            let closed = heard.closed;
+            drop(heard);
+            self.news.notify_all();
+            if closed {
+                return;
+            }
+        }
+    }
+
+    /// Gives an order and waits until it is carried out.
+    ///
+    /// # Errors
+    /// What the init says, or `BrokenPipe` when it is gone, or `TimedOut` when it does not answer.
+    pub(crate) fn order(&self, kind: i32, detail: i32) -> io::Result<()> {
+        let _one_at_a_time = self.ordering.lock().unwrap_or_else(PoisonError::into_inner);
+        self.heard().done = None;
+        frame::send(self.stream.as_fd(), Frame { kind, a: detail, b: 0 })?;
+        let (mut heard, timeout) = self
+            .news
+            .wait_timeout_while(self.heard(), Duration::from_secs(5), |heard| heard.done.is_none() && !heard.closed)
+            .unwrap_or_else(PoisonError::into_inner);
+        match heard.done.take() {
+            Some(done) if done.a == 0 => Ok(()),
+            Some(done) => Err(io::Error::from_raw_os_error(done.a)),
+            None if timeout.timed_out() => Err(io::ErrorKind::TimedOut.into()),
+            None => Err(io::ErrorKind::BrokenPipe.into()),
+        }
+    }
+
+    /// Waits until the agent's first process has ended or the init is gone; its status, or the step that failed.
+    pub(crate) fn wait(&self) -> (Option<i32>, Option<Frame>) {
+        let heard = self
+            .news
+            .wait_while(self.heard(), |heard| heard.exited.is_none() && !heard.closed)
+            .unwrap_or_else(PoisonError::into_inner);
+        (heard.exited, heard.failed)
+    }
+
+    /// Waits until the init is gone.
+    pub(crate) fn wait_closed(&self, at_most: Duration) -> bool {
+        let (heard, _) = self
+            .news
+            .wait_timeout_while(self.heard(), at_most, |heard| !heard.closed)
+            .unwrap_or_else(PoisonError::into_inner);
+        heard.closed
+    }
+
+    /// Hangs up, which ends the init and with it the agent.
+    pub(crate) fn hang_up(&self) {
+        self.stream.shutdown(std::net::Shutdown::Both).ok();
+    }
+}

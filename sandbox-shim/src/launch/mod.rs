@@ -1,0 +1,337 @@
+//! Starts the agent as a child of the shim, confined and watched from its first instruction.
+
+pub(crate) mod frame;
+pub(crate) mod init;
+pub(crate) mod line;
+
+use crate::confine::{self, IdMaps, Means, c_path};
+use crate::doors;
+use crate::floor::Floor;
+use crate::freeze::Brake;
+use crate::observe::{calls, filter};
+use crate::policy::Policy;
+use crate::sys::{self, child, landlock, process};
+use init::{Mount, Plan};
+use line::Line;
+use std::ffi::{CString, OsString};
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// What becomes of the agent's standard output. Input and errors are always the shim's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Stdio {
+    /// It is the shim's own, so that an interactive agent keeps its terminal.
+    #[default]
+    Inherit,
+    /// It comes out of a pipe that the shim reads: see [`Running::take_stdout`](crate::supervise::Running::take_stdout).
+    Capture,
+}
+
+/// What is to be started, and how.
+#[derive(Debug, Clone)]
+pub struct Launch {
+    /// The program and its arguments.
+    pub argv: Vec<OsString>,
+    /// The whole environment.
+    pub env: Vec<(OsString, OsString)>,
+    /// Where it starts.
+    pub cwd: PathBuf,
+    /// The folder it is meant to work in.
+    pub workspace: PathBuf,
+    /// What it may do.
+    pub policy: Arc<Policy>,
+    /// What it must never reach: the data folder, keys.
+    pub protected: Vec<PathBuf>,
+    /// Where it must never connect: the broker, the registry.
+    pub protected_endpoints: Vec<SocketAddr>,
+    /// What becomes of its standard output.
+    pub stdio: Stdio,
+}
+
+/// The agent could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum LaunchError {
+    /// There is no such program.
+    #[error("`{program}` is not a program that can be executed")]
+    NoProgram {
+        /// As given.
+        program: String,
+    },
+    /// The kernel cannot make system calls wait for the shim, and without that nothing would be seen.
+    #[error("this kernel offers no seccomp notifications; Linux 5.19 or later is needed")]
+    NoNotifications,
+    /// Working in a folder that is out of reach makes no sense.
+    #[error("the working directory `{cwd}` lies inside `{protected}`, which the agent must not reach")]
+    CwdProtected {
+        /// The directory.
+        cwd: PathBuf,
+        /// The folder.
+        protected: PathBuf,
+    },
+    /// A text for the agent holds a zero byte.
+    #[error("an argument or environment variable holds a zero byte")]
+    ZeroByte,
+    /// The agent's process could not be made ready.
+    #[error("starting the agent failed while {step}")]
+    Step {
+        /// What was being done.
+        step: &'static str,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+fn step(step: &'static str) -> impl FnOnce(io::Error) -> LaunchError {
+    move |source| LaunchError::Step { step, source }
+}
+
+/// All that must be known before the fork.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    plan: Plan,
+    means: Means,
+    line: Arc<Line>,
+    cgroup: Option<(PathBuf, OwnedFd)>,
+    pub(crate) floor: Floor,
+    pub(crate) protected: Vec<PathBuf>,
+    pub(crate) stdout: Option<std::fs::File>,
+    pub(crate) words: Vec<String>,
+}
+
+/// A session whose agent waits with its first system call.
+#[derive(Debug)]
+pub(crate) struct Begun {
+    pub(crate) listener: OwnedFd,
+    pub(crate) brake: Brake,
+}
+
+/// Does everything that can be done before the fork.
+pub(crate) fn prepare(spec: &Launch, means: Means) -> Result<Prepared, LaunchError> {
+    if !means.notifications {
+        return Err(LaunchError::NoNotifications);
+    }
+    let program = find_program(spec)?;
+    let real = |path: &PathBuf| path.canonicalize().unwrap_or_else(|_| path.clone());
+    let protected: Vec<PathBuf> = spec.protected.iter().map(real).collect();
+    let cwd = real(&spec.cwd);
+    if let Some(folder) = protected.iter().find(|folder| cwd.starts_with(folder)) {
+        return Err(LaunchError::CwdProtected { cwd, protected: folder.clone() });
+    }
+    let covered = means.namespaces && means.covers;
+    let floor = plan_floor(spec, if covered { &[] } else { &protected });
+    let mounts = if covered { mounts(&means, &protected)? } else { Vec::new() };
+    let ruleset = match means.landlock {
+        0 => None,
+        abi => {
+            let ruleset = floor.ruleset(abi).map_err(step("making the Landlock ruleset"))?;
+            // The agent's own /proc is mounted after this, and a grant belongs to the mount it was made on.
+            let proc_rights = if means.own_proc { landlock::file_rights(abi) } else { 0 };
+            Some((ruleset, proc_rights))
+        }
+    };
+    let blinding = !means.namespaces && sys::process::effective_user() != 0;
+    let make_sockets = !means.copies_descriptors;
+    let adapt = |entry: &calls::Entry| {
+        if make_sockets { calls::with_sockets_made_by_the_shim(*entry) } else { *entry }
+    };
+    let entries: Vec<_> = calls::CALLS.iter().map(adapt).chain(blinding.then_some(calls::KEEP_DUMPABLE)).collect();
+    let (ours, theirs) = UnixStream::pair().map_err(step("opening a line to the init"))?;
+    let (stdout, their_stdout) = match spec.stdio {
+        Stdio::Inherit => (None, None),
+        Stdio::Capture => {
+            let (read, write) = io::pipe().map_err(step("opening a pipe"))?;
+            (Some(OwnedFd::from(read).into()), Some(write.into()))
+        }
+    };
+    let null = std::fs::File::options().read(true).write(true).open("/dev/null");
+    let cgroup = means.cgroup.as_ref().and_then(|parent| make_cgroup(parent));
+    let words = means.words();
+    let plan = Plan {
+        id_maps: means.user_namespace.then(IdMaps::identity),
+        namespaces: means.namespaces,
+        own_proc: means.own_proc,
+        mounts,
+        ruleset,
+        filter: filter::compile(&entries),
+        keep: if means.user_namespace || sys::process::effective_user() != 0 { 0 } else { confine::KEPT_CAPABILITIES },
+        descriptor_limit: descriptor_limit().map_err(step("reading limits"))?,
+        cwd: c_path(&cwd).map_err(|_| LaunchError::ZeroByte)?,
+        program: c_path(&program).map_err(|_| LaunchError::ZeroByte)?,
+        argv: texts(spec.argv.iter().map(|word| word.as_bytes().to_vec()))?,
+        environment: texts(spec.env.iter().map(|(name, value)| [name.as_bytes(), b"=", value.as_bytes()].concat()))?,
+        stdout: their_stdout,
+        null: null.map_err(step("opening /dev/null"))?.into(),
+        line: theirs.into(),
+    };
+    Ok(Prepared { plan, means, line: Arc::new(Line::new(ours)), cgroup, floor, protected, stdout, words })
+}
+
+impl Prepared {
+    /// Forks. The calling thread must live as long as the agent may: the init dies with it.
+    pub(crate) fn begin(self) -> Result<Begun, LaunchError> {
+        let Self { plan, means, line, cgroup, .. } = self;
+        let flags = if means.namespaces { confine::namespace_flags(means.user_namespace) } else { 0 };
+        let into = cgroup.as_ref().map(|(_, folder)| folder.as_fd());
+        let forked = process::fork(flags, into).map_err(step("starting the init"))?;
+        let init = match forked {
+            process::Fork::Child => init::run(&plan),
+            process::Fork::Parent { pid, .. } => pid,
+        };
+        drop(plan);
+        let brake = Brake { cgroup: cgroup.map(|(path, _)| path), namespaces: means.namespaces, init, line };
+        match brake.line.listener() {
+            Ok(Ok(listener)) => Ok(Begun { listener, brake }),
+            Ok(Err(failed)) => Err(failure(&brake, failed)),
+            Err(source) => {
+                sys::process::wait_for(init).ok();
+                brake.clean_up();
+                Err(LaunchError::Step { step: "starting the init", source })
+            }
+        }
+    }
+
+    /// The name of the session's cgroup, if there is one.
+    pub(crate) fn line(&self) -> Arc<Line> {
+        Arc::clone(&self.line)
+    }
+}
+
+fn failure(brake: &Brake, failed: frame::Frame) -> LaunchError {
+    sys::process::wait_for(brake.init).ok();
+    brake.clean_up();
+    let step = usize::try_from(failed.b).ok().and_then(|index| init::STEPS.get(index)).copied();
+    LaunchError::Step { step: step.unwrap_or("starting"), source: io::Error::from_raw_os_error(failed.a) }
+}
+
+fn texts(words: impl Iterator<Item = Vec<u8>>) -> Result<child::Texts, LaunchError> {
+    let texts = words.map(|word| CString::new(word).map_err(|_| LaunchError::ZeroByte));
+    Ok(child::Texts::new(texts.collect::<Result<_, _>>()?))
+}
+
+/// Finds the program as a shell would, along the agent's own PATH.
+fn find_program(spec: &Launch) -> Result<PathBuf, LaunchError> {
+    let missing = |program: &OsString| LaunchError::NoProgram { program: program.to_string_lossy().into_owned() };
+    let program = spec.argv.first().ok_or_else(|| missing(&OsString::new()))?;
+    let can_run = |path: &Path| {
+        use std::os::unix::fs::PermissionsExt;
+        path.metadata().is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+    };
+    if program.as_bytes().contains(&b'/') {
+        let path = spec.cwd.join(program);
+        return if can_run(&path) { Ok(path) } else { Err(missing(program)) };
+    }
+    let path = spec.env.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.clone());
+    let path = path.unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
+    let folders = path.as_bytes().split(|byte| *byte == b':');
+    let mut found =
+        folders.map(|folder| spec.cwd.join(PathBuf::from(OsString::from_vec(folder.to_vec()))).join(program));
+    found.find(|path| can_run(path)).ok_or_else(|| missing(program))
+}
+
+/// What Landlock grants: everything but what the policy singles out, and what no mount covers.
+fn plan_floor(spec: &Launch, uncovered: &[PathBuf]) -> Floor {
+    let real = |path: PathBuf| path.canonicalize().unwrap_or(path);
+    let roots = spec.policy.allowed_folders().map_or_else(
+        || vec![PathBuf::from("/")],
+        |folders| folders.into_iter().map(real).chain(["/proc".into(), "/dev".into()]).collect(),
+    );
+    let left_out: Vec<PathBuf> = spec.policy.guarded().into_iter().map(real).chain(uncovered.iter().cloned()).collect();
+    Floor::plan(&roots, &left_out, spec.policy.has_floating_rules())
+}
+
+/// The mounts that hide what is protected and, from an agent that runs as root, what reaches past files.
+fn mounts(means: &Means, protected: &[PathBuf]) -> Result<Vec<Mount>, LaunchError> {
+    let text = |path: &Path| c_path(path).map_err(|_| LaunchError::ZeroByte);
+    let quiet = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC | libc::MS_RDONLY;
+    let mut mounts = Vec::new();
+    for path in protected {
+        let (source, kind, flags, options) = if path.is_file() {
+            (c"/dev/null".to_owned(), c"", libc::MS_BIND, c"")
+        } else {
+            (c"none".to_owned(), c"tmpfs", quiet, c"mode=000,size=4k")
+        };
+        if path.exists() {
+            mounts.push(Mount { source, target: text(path)?, kind, flags, options, required: true });
+        }
+    }
+    for door in doors::present() {
+        mounts.push(cover_file(&door, false)?);
+    }
+    if !means.user_namespace {
+        for folder in ["/sys", "/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/proc/bus"] {
+            let target = text(Path::new(folder))?;
+            let bind = Mount {
+                source: target.clone(),
+                target: target.clone(),
+                kind: c"",
+                flags: libc::MS_BIND,
+                options: c"",
+                required: false,
+            };
+            let flags = libc::MS_BIND | libc::MS_REMOUNT | quiet;
+            let read_only =
+                Mount { source: c"none".to_owned(), target, kind: c"", flags, options: c"", required: false };
+            mounts.extend([bind, read_only]);
+        }
+        for device in raw_devices() {
+            mounts.push(cover_file(&device, false)?);
+        }
+    }
+    Ok(mounts)
+}
+
+/// Puts `/dev/null` in place of a file.
+fn cover_file(path: &Path, required: bool) -> Result<Mount, LaunchError> {
+    let target = c_path(path).map_err(|_| LaunchError::ZeroByte)?;
+    Ok(Mount { source: c"/dev/null".to_owned(), target, kind: c"", flags: libc::MS_BIND, options: c"", required })
+}
+
+/// Devices through which root reads a disk or memory past every path.
+fn raw_devices() -> Vec<PathBuf> {
+    use std::os::unix::fs::FileTypeExt;
+    let folders = ["/dev", "/dev/mapper"].iter().filter_map(|folder| std::fs::read_dir(folder).ok());
+    let all = folders.flat_map(|entries| entries.flatten().map(|entry| entry.path()).collect::<Vec<_>>());
+    let is_raw = |path: &PathBuf| {
+        let block = path.symlink_metadata().is_ok_and(|found| found.file_type().is_block_device());
+        block || ["/dev/mem", "/dev/kmem", "/dev/port"].iter().any(|raw| path == Path::new(raw))
+    };
+    all.filter(is_raw).collect()
+}
+
+/// Raises the shim's own limit, once, and returns what it was: each process that is watched takes a descriptor.
+fn descriptor_limit() -> io::Result<(u64, u64)> {
+    static BEFORE: std::sync::OnceLock<(u64, u64)> = std::sync::OnceLock::new();
+    if let Some(before) = BEFORE.get() {
+        return Ok(*before);
+    }
+    let before = process::raise_descriptor_limit()?;
+    Ok(*BEFORE.get_or_init(|| before))
+}
+
+fn make_cgroup(parent: &Path) -> Option<(PathBuf, OwnedFd)> {
+    remove_left_over(parent);
+    let name = format!("{CGROUP}{}-{}", std::process::id(), crate::clock::new_id().simple());
+    let path = parent.join(name);
+    std::fs::create_dir(&path).ok()?;
+    let folder = std::fs::File::open(&path).ok()?;
+    Some((path, folder.into()))
+}
+
+const CGROUP: &str = "watchkeeper-";
+
+/// Removes the empty cgroups of shims that were killed; their processes died with them.
+fn remove_left_over(parent: &Path) {
+    for entry in std::fs::read_dir(parent).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let owner = name.to_str().and_then(|name| name.strip_prefix(CGROUP)?.split('-').next());
+        if owner.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+            std::fs::remove_dir(entry.path()).ok();
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! The sandbox shim: runs an agent as its child, confines it, records what it says and what it does, holds and freezes it.
+//!
+//! **Never**: trusts what the agent can write; goes on when it cannot record; lets a command act that is not signed for this
+//! session.
+//!
+//! [`session::run_session`] wires everything. `supervise` sees what processes do, `agents` hears what the agent says,
+//! [`causality`] ties the two together, [`recorder`] keeps the records until the log has them, [`drain`] brings them there,
+//! [`control`] carries out the commands that come back.
+#![deny(unsafe_code)]
+
+pub mod agents;
+mod carry;
+pub mod causality;
+pub mod clock;
+pub mod config;
+pub mod confine;
+pub mod contract;
+pub mod control;
+mod doors;
+pub mod drain;
+mod floor;
+mod fold;
+mod freeze;
+mod gate;
+mod hold;
+mod launch;
+mod observe;
+mod outbox;
+pub mod policy;
+mod process;
+pub mod recorder;
+pub mod session;
+mod spool;
+pub mod supervise;
+mod sys;
+mod workers;
+
+pub use config::Config;
+pub use outbox::OutboxError;

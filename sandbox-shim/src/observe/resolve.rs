@@ -1,0 +1,288 @@
+//! Where a path leads: the name as the process said it, made absolute, and the object it stands for.
+//!
+//! Folders are resolved once and remembered for a short while; a rename or a new link makes everything be forgotten. What is
+//! found can be outdated when the agent wants it to be: the floor does not rest on it, and what the shim does itself is checked
+//! again on the open handle.
+
+use super::request::Place;
+use crate::sys::fs;
+use std::collections::HashMap;
+use std::ffi::{CString, OsString};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Component, Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// As many links as the kernel follows.
+const LINKS_MAX: u8 = 40;
+const REMEMBERED_MAX: usize = 8192;
+const REMEMBERED_FOR: Duration = Duration::from_secs(1);
+/// After a rename or a new link was let through, nothing is remembered for so long: it may not have happened yet.
+const UNSETTLED_FOR: Duration = Duration::from_millis(20);
+
+/// A path and where it leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Resolved {
+    /// Absolute; dots taken out by their text, links left in.
+    pub name: PathBuf,
+    /// The object: absolute, without links. The same as `name` when it could not be found out.
+    pub real: PathBuf,
+    /// Whether it lies in `/proc`, where the shim's view is another than the agent's.
+    pub in_proc: bool,
+}
+
+/// Remembered folders.
+#[derive(Debug, Default)]
+pub(crate) struct Resolver {
+    folders: HashMap<PathBuf, (PathBuf, Instant)>,
+    has_links: bool,
+    unsettled_until: Option<Instant>,
+}
+
+/// What the descriptor `fd` refers to, as the kernel names it.
+///
+/// # Errors
+/// What the kernel says.
+pub(crate) fn name_of(fd: BorrowedFd<'_>) -> io::Result<PathBuf> {
+    link(&format!("/proc/self/fd/{}", fd.as_raw_fd()))
+}
+
+fn link(path: &str) -> io::Result<PathBuf> {
+    let path = CString::new(path)?;
+    let mut buffer = [0_u8; 4096];
+    let length = fs::read_link(&path, &mut buffer)?;
+    Ok(PathBuf::from(OsString::from_vec(buffer[..length].to_vec())))
+}
+
+impl Resolver {
+    /// A name changed its meaning, or will in a moment.
+    pub(crate) fn forget(&mut self, now: Instant, may_be_a_link: bool) {
+        if may_be_a_link || self.has_links {
+            self.folders.clear();
+            self.has_links = false;
+            self.unsettled_until = Some(now + UNSETTLED_FOR);
+        }
+    }
+
+    /// Resolves a path of thread `thread` in process `process`. With `follow`, a link at the end leads on.
+    ///
+    /// # Errors
+    /// `EBADF` or `ENOTDIR` when the directory descriptor is none, `ENOENT` for an empty path without a descriptor.
+    pub(crate) fn resolve(
+        &mut self,
+        (thread, process): (i32, i32),
+        place: &Place,
+        follow: bool,
+        now: Instant,
+    ) -> io::Result<Resolved> {
+        let given = Path::new(std::ffi::OsStr::from_bytes(&place.path));
+        let whole = if given.is_absolute() {
+            given.to_owned()
+        } else {
+            let base = base(thread, place.directory, !place.path.is_empty())?;
+            if place.path.is_empty() {
+                return Ok(Resolved { in_proc: base.starts_with("/proc"), name: base.clone(), real: base });
+            }
+            base.join(given)
+        };
+        let name = without_dots(&whole);
+        if name.starts_with("/proc") {
+            let real = through_proc(process, thread, &name).unwrap_or_else(|| name.clone());
+            return Ok(Resolved { in_proc: real.starts_with("/proc"), name, real });
+        }
+        let real = self.real(&whole, &name, follow, LINKS_MAX, now);
+        if real.starts_with("/proc") {
+            // A link such as /dev/stdin leads into /proc/self, which is the shim's own when the shim follows it.
+            return Ok(Resolved { real: name.clone(), name, in_proc: true });
+        }
+        Ok(Resolved { name, real, in_proc: false })
+    }
+
+    fn real(&mut self, whole: &Path, name: &Path, follow: bool, links: u8, now: Instant) -> PathBuf {
+        let plain_end = matches!(whole.components().next_back(), Some(Component::Normal(_)))
+            && !whole.as_os_str().as_bytes().ends_with(b"/.");
+        let (Some(folder), Some(last), true) = (whole.parent(), whole.file_name(), plain_end) else {
+            return open_name(whole, libc::O_PATH).unwrap_or_else(|_| name.to_owned());
+        };
+        let Some(folder) = self.folder(folder, now) else { return name.to_owned() };
+        let at = folder.join(last);
+        let ends_in_slash = whole.as_os_str().as_bytes().ends_with(b"/");
+        if !follow && !ends_in_slash {
+            return at;
+        }
+        let Ok(path) = CString::new(at.as_os_str().as_bytes()) else { return at };
+        let mut buffer = [0_u8; 4096];
+        let Ok(length) = fs::read_link(&path, &mut buffer) else { return at };
+        // One step at a time, so that a link into /proc/self is seen before the shim follows it to itself.
+        let next = folder.join(Path::new(std::ffi::OsStr::from_bytes(&buffer[..length])));
+        let next_name = without_dots(&next);
+        if links == 0 || next_name.starts_with("/proc") {
+            return next_name;
+        }
+        self.real(&next, &next_name, true, links - 1, now)
+    }
+
+    /// The real path of a folder.
+    fn folder(&mut self, folder: &Path, now: Instant) -> Option<PathBuf> {
+        if let Some((real, at)) = self.folders.get(folder)
+            && now.duration_since(*at) < REMEMBERED_FOR
+        {
+            return Some(real.clone());
+        }
+        let real = open_name(folder, libc::O_PATH | libc::O_DIRECTORY).ok()?;
+        if self.unsettled_until.is_some_and(|until| now < until) {
+            return Some(real);
+        }
+        if self.folders.len() >= REMEMBERED_MAX {
+            self.folders.clear();
+        }
+        self.has_links |= real != folder;
+        self.folders.insert(folder.to_owned(), (real.clone(), now));
+        Some(real)
+    }
+}
+
+fn open_name(path: &Path, flags: i32) -> io::Result<PathBuf> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    name_of(fs::open(&path, flags)?.as_fd())
+}
+
+/// The directory that a relative path is meant against.
+fn base(thread: i32, directory: i32, must_be_directory: bool) -> io::Result<PathBuf> {
+    let bad = || io::Error::from_raw_os_error(libc::EBADF);
+    if directory == libc::AT_FDCWD {
+        return link(&format!("/proc/{thread}/cwd"));
+    }
+    if directory < 0 {
+        return Err(bad());
+    }
+    let base = link(&format!("/proc/{thread}/fd/{directory}")).map_err(|_| bad())?;
+    if must_be_directory && !base.is_absolute() { Err(io::Error::from_raw_os_error(libc::ENOTDIR)) } else { Ok(base) }
+}
+
+/// The same path with `.` and `..` taken out by their text.
+#[must_use]
+pub(crate) fn without_dots(path: &Path) -> PathBuf {
+    let mut out = PathBuf::from("/");
+    for component in path.components() {
+        match component {
+            Component::Normal(part) => out.push(part),
+            Component::ParentDir => {
+                out.pop();
+            }
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
+        }
+    }
+    out
+}
+
+/// Where a path in the agent's `/proc` leads when it goes on through a process's root, working directory or descriptors.
+fn through_proc(process: i32, thread: i32, name: &Path) -> Option<PathBuf> {
+    let mut parts = name.components().skip(2);
+    let Component::Normal(whose) = parts.next()? else { return None };
+    let whose = match whose.to_str()? {
+        "self" => process.to_string(),
+        "thread-self" => thread.to_string(),
+        number => in_host_numbering(process, number.parse().ok()?)?.to_string(),
+    };
+    let rest: PathBuf = parts.collect();
+    let rest = rest.strip_prefix("task").map_or(rest.as_path(), |rest| {
+        let mut parts = rest.components();
+        parts.next();
+        parts.as_path()
+    });
+    let kind = rest.components().next()?.as_os_str().to_str()?;
+    if !matches!(kind, "root" | "cwd" | "fd" | "exe") || (kind == "fd" && rest.components().count() < 2) {
+        return None;
+    }
+    let path = Path::new("/proc").join(whose).join(rest);
+    // Through a root or working directory the last part may be missing, when it is about to be made.
+    let found = open_name(&path, libc::O_PATH).or_else(|_| {
+        let folder = path.parent().ok_or(io::ErrorKind::NotFound)?;
+        Ok::<_, io::Error>(open_name(folder, libc::O_PATH)?.join(path.file_name().unwrap_or_default()))
+    });
+    found.ok().filter(|found| found.is_absolute())
+}
+
+/// The shim's number of the process that is `number` in the namespace of `process`.
+fn in_host_numbering(process: i32, number: i32) -> Option<i32> {
+    let inner = |pid: i32| -> Option<(i32, usize)> {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        let numbers: Vec<&str> = status.lines().find_map(|l| l.strip_prefix("NSpid:"))?.split_whitespace().collect();
+        Some((numbers.last()?.parse().ok()?, numbers.len()))
+    };
+    let (own, depth) = inner(process)?;
+    if own == number {
+        return Some(process);
+    }
+    let entries = std::fs::read_dir("/proc").ok()?;
+    entries
+        .flatten()
+        .filter_map(|e| e.file_name().to_str()?.parse::<i32>().ok())
+        .find(|pid| inner(*pid) == Some((number, depth)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn me() -> (i32, i32) {
+        let pid = i32::try_from(std::process::id()).unwrap();
+        (pid, pid)
+    }
+
+    fn resolve(resolver: &mut Resolver, path: &Path, follow: bool) -> Resolved {
+        let place = Place { directory: libc::AT_FDCWD, path: path.as_os_str().as_bytes().to_vec() };
+        resolver.resolve(me(), &place, follow, crate::clock::instant()).unwrap()
+    }
+
+    #[test]
+    fn links_are_seen_through_and_the_name_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        std::fs::create_dir(root.join("real")).unwrap();
+        std::fs::write(root.join("real/secret"), "").unwrap();
+        std::os::unix::fs::symlink("real", root.join("folder_link")).unwrap();
+        std::os::unix::fs::symlink("real/secret", root.join("file_link")).unwrap();
+        std::os::unix::fs::symlink("nowhere", root.join("dangling")).unwrap();
+        let mut resolver = Resolver::default();
+        for (path, real) in [
+            ("folder_link/secret", "real/secret"),
+            ("file_link", "real/secret"),
+            ("folder_link/../real/./secret", "real/secret"),
+            ("folder_link/new", "real/new"),
+            ("dangling", "nowhere"),
+            ("no/such/folder", "no/such/folder"),
+        ] {
+            let found = resolve(&mut resolver, &root.join(path), true);
+            assert_eq!(found.real, root.join(real), "{path}");
+            assert_eq!(found.name, without_dots(&root.join(path)), "{path}");
+        }
+        assert_eq!(resolve(&mut resolver, &root.join("file_link"), false).real, root.join("file_link"));
+    }
+
+    #[test]
+    fn the_agents_proc_is_followed_to_the_object_and_otherwise_left_alone() {
+        let mut resolver = Resolver::default();
+        let found = resolve(&mut resolver, Path::new("/proc/self/root/etc/passwd"), true);
+        assert_eq!((found.real, found.in_proc), ("/etc/passwd".into(), false));
+        let found = resolve(&mut resolver, Path::new("/proc/self/status"), true);
+        assert_eq!((found.real, found.in_proc), ("/proc/self/status".into(), true));
+        assert!(resolve(&mut resolver, Path::new("/dev/stdin"), true).in_proc);
+    }
+
+    #[test]
+    fn a_new_link_is_noticed_after_forgetting() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        std::fs::create_dir(root.join("a")).unwrap();
+        std::fs::create_dir(root.join("b")).unwrap();
+        let mut resolver = Resolver::default();
+        assert_eq!(resolve(&mut resolver, &root.join("a/x"), true).real, root.join("a/x"));
+        std::fs::remove_dir(root.join("a")).unwrap();
+        std::os::unix::fs::symlink("b", root.join("a")).unwrap();
+        resolver.forget(crate::clock::instant(), true);
+        assert_eq!(resolve(&mut resolver, &root.join("a/x"), true).real, root.join("b/x"));
+    }
+}

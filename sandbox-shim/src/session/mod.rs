@@ -1,0 +1,415 @@
+//! One run of an agent, from its first record to its last.
+//!
+//! ```text
+//! 1 outbox, policy      4 drain                      7 wait for the agent, pass signals on
+//! 2 end of the commands 5 launch: session_started,   8 session_ended, close the outbox
+//!   topic                 policy_applied             9 wait until the log has everything
+//! 3 socket, adapter     6 commands, pressure, stream
+//! ```
+//! Whatever fails before 5 means that nothing is started. Whatever fails after it stops the agent.
+
+mod host;
+mod leftovers;
+mod parts;
+
+pub use host::host_name;
+pub use leftovers::{Leftover, drain_leftovers};
+
+use crate::agents::door::Speakers;
+use crate::agents::ear::Ear;
+use crate::agents::{self, Adapter, Invocation};
+use crate::causality::{CallTable, Calls};
+use crate::clock;
+use crate::config::{Config, SOCKET_VARIABLE};
+use crate::contract::{Event, RecordError, Recorder};
+use crate::control::{Brake, Cause, Control};
+use crate::drain::{self, LogAddress};
+use crate::outbox::{OutboxError, make_private};
+use crate::policy::{Places, Policy, PolicyError};
+use crate::recorder::{Identity, Journal};
+use crate::supervise::{self, Launch, Running, Stdio};
+use anyhow::Context as _;
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+use wk_schemas::body::{PolicyApplied, SessionEnded, SessionStarted};
+use wk_schemas::{Body, Kind, Origin, SessionId, Topic};
+
+/// What to run, and for whom.
+#[derive(Debug, Clone)]
+pub struct SessionConfig {
+    /// The agent's command line.
+    pub argv: Vec<OsString>,
+    /// The agent's environment.
+    pub env: Vec<(OsString, OsString)>,
+    /// Where it starts.
+    pub cwd: PathBuf,
+    /// The folder it is meant to work in; `None` is `cwd`.
+    pub workspace: Option<PathBuf>,
+    /// The adapter: claude-code, codex, jsonl; `None` for a program that says nothing.
+    pub agent: Option<String>,
+    /// A policy file or the name of a preset; `None` is what `config` says.
+    pub policy: Option<String>,
+    /// The user's home folder: what `~` means in policies and commands.
+    pub home: PathBuf,
+    /// Stands in every record.
+    pub tenant: String,
+    /// Name of this host.
+    pub host: String,
+    /// On whose behalf the agent runs.
+    pub principal: Option<String>,
+    /// The data folder. The agent cannot reach it.
+    pub data: PathBuf,
+    /// More paths that the agent must not reach.
+    pub protected: Vec<PathBuf>,
+    /// The log.
+    pub log: LogAddress,
+    /// The key that commands must be signed with.
+    pub command_key: ed25519_dalek::VerifyingKey,
+    /// The hook client's command line, to which the agent's name is added: `["/usr/bin/wk", "hook"]`.
+    pub hook: Vec<String>,
+    /// The rest.
+    pub config: Config,
+}
+
+/// How a session ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionEnd {
+    /// The session.
+    pub session_id: SessionId,
+    /// Exit code of the agent.
+    pub exit_code: Option<i32>,
+    /// Signal that ended it.
+    pub signal: Option<i32>,
+    /// As in `session_ended`: exited, killed, shim_failed, outbox_full.
+    pub reason: &'static str,
+    /// Records that the log does not have yet; they are in the outbox, and the next session or `wk-shim drain` brings them there.
+    pub waiting: u64,
+    /// Commands that were refused.
+    pub refused_commands: u64,
+}
+
+impl SessionEnd {
+    /// What a shell would say: the agent's exit code, or 128 and its signal.
+    #[must_use]
+    pub fn code(&self) -> u8 {
+        let code = self.exit_code.or(self.signal.map(|s| 128 + s)).unwrap_or(1);
+        u8::try_from(code & 0xff).unwrap_or(1)
+    }
+}
+
+/// Why a session could not be started or kept.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// No such adapter.
+    #[error("there is no adapter `{name}`; there are {}", agents::ADAPTERS.join(", "))]
+    UnknownAgent {
+        /// As given.
+        name: String,
+    },
+    /// The policy cannot be read.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    /// The outbox cannot be used.
+    #[error(transparent)]
+    Outbox(#[from] OutboxError),
+    /// The agent cannot be made to talk to us.
+    #[error(transparent)]
+    Prepare(#[from] agents::PrepareError),
+    /// The agent cannot be started.
+    #[error(transparent)]
+    Launch(#[from] supervise::LaunchError),
+    /// The log cannot be reached, so nothing was started: commands could not arrive.
+    #[error("the log at {brokers} cannot be reached, so nothing was started")]
+    NoLog {
+        /// The brokers.
+        brokers: String,
+        /// What was tried.
+        #[source]
+        source: anyhow::Error,
+    },
+    /// Something else failed.
+    #[error("{0:#}")]
+    Other(anyhow::Error),
+}
+
+impl From<anyhow::Error> for SessionError {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Other(error)
+    }
+}
+
+/// Runs an agent under watch and returns when it has ended. `started` is told the session's id once the agent runs.
+///
+/// # Errors
+/// [`SessionError`]; nothing runs any more then.
+pub fn run_session(config: &SessionConfig, started: impl FnOnce(&SessionId)) -> Result<SessionEnd, SessionError> {
+    let session_id = SessionId::parse(&clock::new_id().to_string()).expect("a uuid is a session id");
+    let adapter = match &config.agent {
+        Some(name) => Some(agents::adapter(name).ok_or_else(|| SessionError::UnknownAgent { name: name.clone() })?),
+        None => None,
+    };
+    let workspace = config.workspace.clone().unwrap_or_else(|| config.cwd.clone());
+    let places = Places { home: config.home.clone(), workspace: workspace.clone() };
+    let policy = Arc::new(read_policy(config.policy.as_deref().unwrap_or(&config.config.policy), &places)?);
+    keep_policy(config, &session_id, &policy)?;
+    let outboxes = config.data.join("outbox");
+    let opening = leftovers::opening(&outboxes)?;
+    let journal = Journal::open(
+        &outboxes.join(session_id.as_str()),
+        identity(config, &session_id, &policy),
+        config.config.limits(),
+    )?;
+    drop(opening);
+    let command_starts = parts::block_on(commands_end(config))?
+        .map_err(|source| SessionError::NoLog { brokers: config.log.brokers.bootstrap.clone(), source })?;
+
+    let folder = parts::RuntimeFolder::make()?;
+    let mut invocation = Invocation {
+        argv: config.argv.clone(),
+        env: config.env.clone(),
+        folder: folder.path().to_owned(),
+        socket: folder.path().join("agent.sock"),
+        hook: config.hook.clone(),
+        reads_stdout: false,
+    };
+    invocation.set_env(SOCKET_VARIABLE, invocation.socket.clone().as_os_str());
+    let calls = Calls::new(call_table(config, adapter.as_deref(), &invocation)?);
+    if let Some(adapter) = &adapter {
+        adapter.prepare(&mut invocation)?;
+    }
+    let ear = {
+        let journal = Arc::clone(&journal);
+        let told = Arc::clone(&journal);
+        let agent_seen = Box::new(move |name, version, model| told.set_agent(name, version, model));
+        Arc::new(Ear::new(journal as _, Arc::clone(&calls), agent_seen))
+    };
+    let expects_hooks = adapter.as_ref().is_some_and(|a| a.name() != "jsonl");
+    // A program without an adapter may still speak for itself.
+    let adapter = Arc::new(Mutex::new(adapter.unwrap_or_else(|| Box::new(agents::jsonl::Jsonl))));
+
+    let brake_slot: Arc<OnceLock<Arc<Brake>>> = Arc::default();
+    let speakers = if expects_hooks { Speakers::Hooks(Arc::clone(&calls)) } else { Speakers::Anyone };
+    let door = parts::open_door(&invocation.socket, speakers, &adapter, &ear, &brake_slot)?;
+    let drain = parts::Draining::begin(Arc::clone(&journal), config.log.clone());
+    parts::bring_leftovers(outboxes, config.log.clone(), config.config.drain_patience);
+
+    let began = clock::instant();
+    let spec = Launch {
+        argv: invocation.argv.clone(),
+        env: invocation.env.clone(),
+        cwd: config.cwd.clone(),
+        workspace,
+        policy: Arc::clone(&policy),
+        protected: protected(config),
+        protected_endpoints: parts::endpoints(&config.log),
+        stdio: if invocation.reads_stdout { Stdio::Capture } else { Stdio::Inherit },
+    };
+    let first = first_records(config, &invocation, &policy, &spec);
+    let recorder: Arc<dyn Recorder> = Arc::clone(&journal) as _;
+    let mut running = supervise::launch(spec, Arc::clone(&recorder), calls, {
+        let recorder = Arc::clone(&recorder);
+        move |facts| first(recorder.as_ref(), facts)
+    })?;
+    let stdout = running.take_stdout();
+    let running = Arc::new(running);
+    let brake = Arc::new(Brake::new(
+        Arc::new(parts::Tree::new(Arc::clone(&running), places, Arc::clone(&journal))),
+        Arc::clone(&recorder),
+    ));
+    brake_slot.set(Arc::clone(&brake)).expect("set once");
+    started(&session_id);
+
+    let control = Arc::new({
+        let journal = Arc::clone(&journal);
+        Control::new(session_id.clone(), config.command_key, Arc::clone(&brake), move |id| {
+            journal.outbox().first_time(id).map_err(|e| e.to_string())
+        })
+    });
+    let tailing = parts::Tailing::begin(Arc::clone(&control), config.log.brokers.clone(), command_starts);
+    let guard = parts::guard_pressure(Arc::clone(&journal), Arc::clone(&brake));
+    let listening =
+        stdout.map(|stdout| parts::listen(stdout, Arc::clone(&adapter), Arc::clone(&ear), Arc::clone(&brake)));
+    let signals = parts::Signals::forward(Arc::clone(&running));
+
+    let ended = running.wait();
+    drop(signals);
+    if let Some(listening) = listening {
+        // The stream ends with the last process that holds it.
+        drop(listening.join());
+    }
+    drop(door);
+    tailing.end();
+    // An end without the agent's last words is still an end; what failed has been traced.
+    drop(ear.end(expects_hooks));
+    tracing::debug!(?ended, "the agent has ended");
+    let reason = reason(&running, &journal, &brake);
+    let body = SessionEnded {
+        exit_code: ended.exit_code,
+        signal: ended.signal,
+        reason: reason.into(),
+        wall_time_us: clock::micros_since(began),
+    };
+    let written = write(recorder.as_ref(), body);
+    if let Err(error) = written.and_then(|()| journal.close()) {
+        tracing::error!(%error, "the end of the session could not be recorded in order");
+    }
+    drop(guard.join());
+    let waiting = drain.finish(config.config.drain_patience);
+    drop((running, brake, brake_slot, ear));
+    let refused_commands = control.refused();
+    drop(control);
+    drop(recorder);
+    leftovers::remove_when_empty(journal, waiting);
+    Ok(SessionEnd { session_id, exit_code: ended.exit_code, signal: ended.signal, reason, waiting, refused_commands })
+}
+
+/// The data folder and what else is out of reach; what lies inside another one is covered with it.
+fn protected(config: &SessionConfig) -> Vec<PathBuf> {
+    let mut paths = vec![config.data.clone()];
+    for path in &config.protected {
+        if !paths.iter().any(|p| path.starts_with(p)) {
+            paths.push(path.clone());
+        }
+    }
+    paths
+}
+
+/// Reads a policy file, or a preset when there is no file of that name.
+///
+/// # Errors
+/// [`PolicyError`] names file and line, and what was expected.
+pub fn read_policy(name: &str, places: &Places) -> Result<Policy, SessionError> {
+    if !name.contains(['/', '.']) {
+        return Ok(Policy::preset(name, places)?);
+    }
+    let text = fs::read_to_string(name).with_context(|| format!("failed to read the policy `{name}`"))?;
+    Ok(Policy::parse(&text, name, places)?)
+}
+
+/// The policy as applied stays with the session, for whoever wants to see it without asking the lake.
+fn keep_policy(config: &SessionConfig, session: &SessionId, policy: &Policy) -> anyhow::Result<()> {
+    let folder = config.data.join("sessions").join(session.as_str());
+    make_private(&folder)
+        .and_then(|()| fs::write(folder.join("policy.toml"), &policy.text))
+        .with_context(|| format!("failed to write into `{}`", folder.display()))
+}
+
+fn identity(config: &SessionConfig, session: &SessionId, policy: &Policy) -> Identity {
+    Identity {
+        session_id: session.clone(),
+        tenant: config.tenant.clone(),
+        host: config.host.clone(),
+        agent_name: config.agent.clone(),
+        agent_version: None,
+        agent_model: None,
+        principal: config.principal.clone(),
+        policy_digest: Some(policy.digest.to_hex()),
+    }
+}
+
+fn call_table(
+    config: &SessionConfig,
+    adapter: Option<&dyn Adapter>,
+    invocation: &Invocation,
+) -> Result<CallTable, agents::PrepareError> {
+    let (programs, hooks) = match adapter {
+        Some(adapter) => {
+            let hooks =
+                if adapter.programs().is_empty() { Vec::new() } else { vec![invocation.hook_command(adapter.name())?] };
+            (adapter.programs().iter().map(|p| (*p).to_owned()).collect(), hooks)
+        }
+        None => Default::default(),
+    };
+    Ok(CallTable::new(Some(config.home.clone()), programs, hooks))
+}
+
+/// How long to wait before the log is asked again.
+const ASK_AGAIN: Duration = Duration::from_millis(250);
+
+async fn commands_end(config: &SessionConfig) -> anyhow::Result<Vec<(i32, i64)>> {
+    let until = clock::instant() + config.config.connect_patience;
+    loop {
+        let ask = drain::ends(&config.log.brokers, Topic::Commands.name());
+        let left = until.saturating_duration_since(clock::instant());
+        match tokio::time::timeout(left, ask).await.context("no answer in time")? {
+            // A topic that was made a moment ago has no leader yet, and a broker that starts knows no topics.
+            Err(_) if clock::instant() + ASK_AGAIN < until => tokio::time::sleep(ASK_AGAIN).await,
+            answer => return answer,
+        }
+    }
+}
+
+/// The first two records of a session; written by the supervision right before the agent's program is executed.
+fn first_records(
+    config: &SessionConfig,
+    invocation: &Invocation,
+    policy: &Policy,
+    spec: &Launch,
+) -> impl FnOnce(&dyn Recorder, &supervise::Started) + Send + use<> {
+    let user = host::user();
+    let mut session = SessionStarted {
+        arguments: invocation.argv.iter().map(|a| a.to_string_lossy().into_owned()).collect(),
+        working_directory: config.cwd.display().to_string(),
+        workspace: spec.workspace.display().to_string(),
+        pid: 0,
+        user: user.name,
+        uid: user.id,
+        adapter: config.agent.clone().unwrap_or_else(|| "none".into()),
+        confinement: Vec::new(),
+        shim_version: env!("CARGO_PKG_VERSION").into(),
+        kernel: host::kernel(),
+    };
+    let policy = policy_applied(policy);
+    move |recorder, facts| {
+        session.pid = facts.root_pid.into();
+        session.confinement.clone_from(&facts.confinement);
+        // When this fails the record of the exec fails as well, and the supervision refuses to start the program.
+        for body in [Body::from(session), policy.into()] {
+            if let Err(error) = write(recorder, body) {
+                tracing::error!(%error, "the start of the session could not be recorded");
+            }
+        }
+    }
+}
+
+fn policy_applied(policy: &Policy) -> PolicyApplied {
+    PolicyApplied {
+        name: policy.name.clone(),
+        digest: policy.digest.to_hex(),
+        text: policy.text.clone(),
+        source: policy.source.clone(),
+    }
+}
+
+fn write(recorder: &dyn Recorder, body: impl Into<Body>) -> Result<(), RecordError> {
+    let event = Event { origin: Origin::Shim, caused_by: Vec::new(), occurred_at: clock::now(), body: body.into() };
+    recorder.record(event).map(drop)
+}
+
+fn reason(running: &Running, journal: &Journal, brake: &Brake) -> &'static str {
+    if running.recording_failed() || brake.is_lost() {
+        return if journal.is_full() { "outbox_full" } else { "shim_failed" };
+    }
+    if brake.has_killed() { "killed" } else { "exited" }
+}
+
+/// Whether a chain that ends with a record of this kind is complete.
+fn is_end(kind: Option<Kind>) -> bool {
+    kind == Some(Kind::SessionEnded)
+}
+
+/// For causes that the shim has by itself.
+fn own_cause(reason: impl Into<String>) -> Cause {
+    Cause { command_id: None, reason: reason.into(), since: clock::instant() }
+}
+
+/// Makes the path of a folder that is given on a command line absolute.
+///
+/// # Errors
+/// When it does not exist.
+pub fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
+    path.canonicalize().with_context(|| format!("`{}` cannot be found", path.display()))
+}

@@ -1,0 +1,326 @@
+//! The parts of a running session, each with a thread of its own and an end of its own.
+
+use super::{own_cause, policy_applied};
+use crate::agents::Adapter;
+use crate::agents::door::{self, Door, Speakers};
+use crate::agents::ear::Ear;
+use crate::agents::stream;
+use crate::clock;
+use crate::contract::{Decision, Ticket};
+use crate::control::{Brake, Control, Effect, Hands, Stopper};
+use crate::drain::{self, LogAddress};
+use crate::outbox::make_private;
+use crate::policy::{Places, Policy};
+use crate::recorder::{Journal, Pressure};
+use crate::supervise::Running;
+use anyhow::Context as _;
+use std::fs::{self, File};
+use std::io::IsTerminal as _;
+use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use wk_schemas::body::PolicyApplied;
+use wk_wire::Brokers;
+
+fn runtime() -> anyhow::Result<Runtime> {
+    Builder::new_current_thread().enable_all().build().context("failed to start a runtime")
+}
+
+/// Runs one question to the end, on a thread of its own: the caller may be inside a runtime.
+pub(super) fn block_on<T: Send>(future: impl Future<Output = T> + Send) -> anyhow::Result<T> {
+    std::thread::scope(|scope| {
+        let asking = scope.spawn(move || runtime().map(|r| r.block_on(future)));
+        asking.join().unwrap_or_else(|_| Err(anyhow::anyhow!("a thread of the shim panicked")))
+    })
+}
+
+/// A private folder that the agent may read; removed at the end.
+#[derive(Debug)]
+pub(super) struct RuntimeFolder(PathBuf);
+
+impl RuntimeFolder {
+    /// Below `/tmp` and short, because the path of a socket must fit into 108 bytes.
+    pub(super) fn make() -> anyhow::Result<Self> {
+        let name = clock::new_id().simple().to_string();
+        // The last digits are random, the first ones are the time.
+        let path = Path::new("/tmp").join(format!("wk-{}", &name[16..]));
+        make_private(&path).with_context(|| format!("failed to make `{}`", path.display()))?;
+        Ok(Self(path))
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for RuntimeFolder {
+    fn drop(&mut self) {
+        // What is left behind is an empty socket in a folder of the user's own.
+        drop(fs::remove_dir_all(&self.0));
+    }
+}
+
+/// The open door; closes when dropped.
+#[derive(Debug)]
+pub(super) struct OpenDoor {
+    stop: CancellationToken,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for OpenDoor {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        drop(self.thread.take().map(JoinHandle::join));
+    }
+}
+
+/// Binds the session's socket and serves it.
+pub(super) fn open_door(
+    socket: &Path,
+    speakers: Speakers,
+    adapter: &Arc<Mutex<Box<dyn Adapter>>>,
+    ear: &Arc<Ear>,
+    brake: &Arc<OnceLock<Arc<Brake>>>,
+) -> anyhow::Result<OpenDoor> {
+    let runtime = runtime()?;
+    let listener = {
+        let _inside = runtime.enter();
+        door::bind(socket).with_context(|| format!("failed to bind the session's socket `{}`", socket.display()))?
+    };
+    let brake = Arc::clone(brake);
+    let door = Arc::new(Door {
+        speakers,
+        adapter: Arc::clone(adapter),
+        ear: Arc::clone(ear),
+        on_failure: Box::new(move |error| {
+            if let Some(brake) = brake.get() {
+                brake.lose(&own_cause(error.to_string()));
+            }
+        }),
+    });
+    let stop = CancellationToken::new();
+    let stopping = stop.clone();
+    let thread = std::thread::Builder::new()
+        .name("wk-door".into())
+        .spawn(move || runtime.block_on(door.serve(listener, stopping)))
+        .context("failed to start a thread")?;
+    Ok(OpenDoor { stop, thread: Some(thread) })
+}
+
+/// The drain of a running session.
+#[derive(Debug)]
+pub(super) struct Draining {
+    journal: Arc<Journal>,
+    give_up: CancellationToken,
+    thread: JoinHandle<()>,
+}
+
+impl Draining {
+    pub(super) fn begin(journal: Arc<Journal>, log: LogAddress) -> Self {
+        let give_up = CancellationToken::new();
+        let (sending, giving_up) = (Arc::clone(&journal), give_up.clone());
+        let thread = std::thread::spawn(move || {
+            let drained = runtime().map(|r| r.block_on(drain::drain(&sending, &log, &giving_up)));
+            match drained {
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => tracing::error!(%error, "the outbox cannot be drained"),
+                Err(error) => tracing::error!(%error, "the outbox cannot be drained"),
+            }
+        });
+        Self { journal, give_up, thread }
+    }
+
+    /// Waits until the log has everything, at most `patience`; returns how many records are left.
+    pub(super) fn finish(self, patience: Duration) -> u64 {
+        let start = clock::instant();
+        while !self.thread.is_finished() && start.elapsed() < patience {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        self.give_up.cancel();
+        drop(self.thread.join());
+        self.journal.waiting().0
+    }
+}
+
+/// Sends what earlier sessions left, beside this one. When this process ends first, the next one goes on with it.
+pub(super) fn bring_leftovers(outboxes: PathBuf, log: LogAddress, patience: Duration) {
+    std::thread::spawn(move || match super::drain_leftovers(&outboxes, &log, patience) {
+        Ok(left) => {
+            for outbox in left {
+                tracing::info!(session_id = %outbox.session_id, waiting = outbox.waiting, "an earlier session's records were sent");
+            }
+        }
+        Err(error) => tracing::warn!(%error, "what earlier sessions left could not be sent"),
+    });
+}
+
+/// The reader of the commands of a running session.
+#[derive(Debug)]
+pub(super) struct Tailing {
+    stop: CancellationToken,
+    thread: JoinHandle<()>,
+}
+
+impl Tailing {
+    pub(super) fn begin(control: Arc<Control>, brokers: Brokers, starts: Vec<(i32, i64)>) -> Self {
+        let stop = CancellationToken::new();
+        let stopping = stop.clone();
+        let thread = std::thread::spawn(move || match runtime() {
+            Ok(runtime) => runtime.block_on(control.tail(&brokers, starts, stopping)),
+            Err(error) => tracing::error!(%error, "commands cannot be read"),
+        });
+        Self { stop, thread }
+    }
+
+    pub(super) fn end(self) {
+        self.stop.cancel();
+        drop(self.thread.join());
+    }
+}
+
+/// Freezes the session while the outbox is nearly full, and ends it when nothing can be taken any more.
+pub(super) fn guard_pressure(journal: Arc<Journal>, brake: Arc<Brake>) -> JoinHandle<()> {
+    std::thread::spawn(move || {
+        let mut known = Pressure::Low;
+        while let Some(pressure) = journal.pressure_after(known) {
+            match pressure {
+                Pressure::High => {
+                    let (records, bytes) = journal.waiting();
+                    let reason =
+                        format!("the outbox is nearly full: {records} records, {bytes} bytes wait for the log");
+                    brake.freeze(Stopper::Outbox, &own_cause(reason));
+                }
+                Pressure::Low => brake.resume(Stopper::Outbox, &own_cause("the outbox has drained")),
+                Pressure::Failed => brake.lose(&own_cause("the outbox cannot be written")),
+            }
+            known = pressure;
+        }
+    })
+}
+
+/// Listens to the agent's standard output.
+pub(super) fn listen(
+    stdout: File,
+    adapter: Arc<Mutex<Box<dyn Adapter>>>,
+    ear: Arc<Ear>,
+    brake: Arc<Brake>,
+) -> JoinHandle<()> {
+    std::thread::spawn(move || {
+        if let Err(error) = stream::listen(stdout, std::io::stdout(), &adapter, &ear) {
+            brake.lose(&own_cause(error.to_string()));
+        }
+    })
+}
+
+/// Passes on signals that are meant for the agent.
+#[derive(Debug)]
+pub(super) struct Signals {
+    stop: CancellationToken,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Signals {
+    /// At a terminal, interrupt and quit reach the agent by themselves: it is in the foreground as the shim is. The shim then only
+    /// survives them.
+    pub(super) fn forward(running: Arc<Running>) -> Self {
+        let stop = CancellationToken::new();
+        let stopping = stop.clone();
+        let at_terminal = std::io::stdin().is_terminal();
+        let forward = async move {
+            let mut terminate = signal(SignalKind::terminate())?;
+            let mut hang_up = signal(SignalKind::hangup())?;
+            let mut interrupt = signal(SignalKind::interrupt())?;
+            let mut quit = signal(SignalKind::quit())?;
+            loop {
+                tokio::select! {
+                    _ = terminate.recv() => running.signal(SignalKind::terminate().as_raw_value()),
+                    _ = hang_up.recv() => running.signal(SignalKind::hangup().as_raw_value()),
+                    _ = interrupt.recv() => if !at_terminal {
+                        running.signal(SignalKind::interrupt().as_raw_value());
+                    },
+                    _ = quit.recv() => if !at_terminal {
+                        running.signal(SignalKind::quit().as_raw_value());
+                    },
+                    () = stopping.cancelled() => return Ok::<(), std::io::Error>(()),
+                }
+            }
+        };
+        let thread = std::thread::spawn(move || {
+            let done = runtime().and_then(|r| r.block_on(forward).context("failed to catch signals"));
+            if let Err(error) = done {
+                tracing::warn!(%error, "signals are not passed on");
+            }
+        });
+        Self { stop, thread: Some(thread) }
+    }
+}
+
+impl Drop for Signals {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        drop(self.thread.take().map(JoinHandle::join));
+    }
+}
+
+/// The running tree of processes, as commands see it.
+#[derive(Debug)]
+pub(super) struct Tree {
+    running: Arc<Running>,
+    places: Places,
+    journal: Arc<Journal>,
+}
+
+impl Tree {
+    pub(super) fn new(running: Arc<Running>, places: Places, journal: Arc<Journal>) -> Self {
+        Self { running, places, journal }
+    }
+}
+
+impl Hands for Tree {
+    fn freeze(&self) -> Result<Effect, String> {
+        let stopped = self.running.freeze().map_err(|e| e.to_string())?;
+        if !stopped.complete {
+            tracing::warn!("not every process was seen to stand still in time");
+        }
+        Ok(Effect { processes: stopped.processes, method: stopped.method.into() })
+    }
+
+    fn resume(&self) -> Result<Effect, String> {
+        let processes = i64::try_from(self.running.processes()).unwrap_or(i64::MAX);
+        self.running.resume().map_err(|e| e.to_string())?;
+        Ok(Effect { processes, method: String::new() })
+    }
+
+    fn kill(&self) -> Result<Effect, String> {
+        let stopped = self.running.kill().map_err(|e| e.to_string())?;
+        Ok(Effect { processes: stopped.processes, method: stopped.method.into() })
+    }
+
+    fn resolve(&self, ticket: Ticket, decision: Decision) -> bool {
+        self.running.resolve(ticket, decision)
+    }
+
+    fn replace_policy(&self, text: &str) -> Result<PolicyApplied, String> {
+        let policy = Policy::parse(text, "command", &self.places).map_err(|e| e.to_string())?;
+        let applied = policy_applied(&policy);
+        self.running.replace_policy(Arc::new(policy));
+        self.journal.set_policy(applied.digest.clone());
+        Ok(applied)
+    }
+}
+
+/// The addresses behind which the log and its registry listen. The agent must not reach them, or it could write its own history.
+pub(super) fn endpoints(log: &LogAddress) -> Vec<SocketAddr> {
+    let registry = log.registry.url.split_once("//").map_or(log.registry.url.as_str(), |(_, rest)| rest);
+    let registry = registry.split('/').next().unwrap_or_default();
+    let hosts = log.brokers.bootstrap.split(',').map(str::trim).chain([registry]);
+    let mut addresses: Vec<SocketAddr> = hosts.filter_map(|h| h.to_socket_addrs().ok()).flatten().collect();
+    addresses.sort_unstable();
+    addresses.dedup();
+    addresses
+}
