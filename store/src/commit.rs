@@ -1,0 +1,209 @@
+//! A commit before it is made: files written in memory, proven to hold what they were made from.
+//!
+//! [`Commit::prepare`] is pure work for a processor: no I/O, no clock. It may run for several batches at once, while
+//! [`crate::Writer::commit`] takes them in order.
+
+use crate::delta::{self, Action, Add, tag};
+use crate::layout;
+use crate::merkle::records::record_leaf;
+use crate::merkle::tree;
+use crate::offsets::{Range, Source};
+use crate::rows::{self, Encoder, Row, RowsError};
+use crate::stats::{self, Stats};
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use uuid::Uuid;
+use wk_schemas::{Digest, Timestamp};
+
+/// A commit, ready to be made.
+#[derive(Debug, Clone)]
+pub struct Commit {
+    pub(crate) id: Uuid,
+    at: Timestamp,
+    pub(crate) ranges: Vec<Range>,
+    pub(crate) files: Vec<NewFile>,
+}
+
+/// A data file that is not yet on disk.
+#[derive(Debug, Clone)]
+pub(crate) struct NewFile {
+    pub(crate) path: String,
+    pub(crate) bytes: Bytes,
+    add: Add,
+}
+
+/// Why rows and ranges do not make a commit.
+#[derive(Debug, thiserror::Error)]
+pub enum PrepareError {
+    /// Rows, dead letters and absent offsets do not add up to the range.
+    #[error(
+        "the range {first} to {next} of {source_partition} does not add up: {rows} rows, {dead_letters} dead letters, {absent} absent"
+    )]
+    Incomplete {
+        /// The partition.
+        source_partition: Source,
+        /// The first offset.
+        first: i64,
+        /// One past the last.
+        next: i64,
+        /// Rows said.
+        rows: i64,
+        /// Dead letters said.
+        dead_letters: i64,
+        /// Absent offsets said.
+        absent: i64,
+    },
+    /// Two ranges of one partition.
+    #[error("{source_partition} has two ranges in one commit")]
+    TwoRanges {
+        /// The partition.
+        source_partition: Source,
+    },
+    /// A row in no range, out of order, or twice.
+    #[error("the row at offset {offset} of {source_partition} is in no range, out of order, or there twice")]
+    Misplaced {
+        /// The partition.
+        source_partition: Source,
+        /// The offset.
+        offset: i64,
+    },
+    /// The rows do not become columns.
+    #[error(transparent)]
+    Rows(#[from] RowsError),
+    /// The columns do not become a file.
+    #[error("failed to encode a data file")]
+    Parquet(#[from] parquet::errors::ParquetError),
+}
+
+impl Commit {
+    /// Sorts rows into files, encodes them, and reads every record back out of its columns before it goes on.
+    ///
+    /// Rows of one partition come in the order of their offsets; partitions may be mixed. The order does not depend on anything
+    /// but the arguments, so preparing again gives the same bytes.
+    ///
+    /// # Errors
+    /// [`PrepareError`]: the arguments contradict each other, or a record does not survive the way into columns.
+    pub fn prepare(id: Uuid, at: Timestamp, rows: Vec<Row>, mut ranges: Vec<Range>) -> Result<Self, PrepareError> {
+        ranges.sort_by_key(Range::source);
+        check(&rows, &ranges)?;
+        let mut days: BTreeMap<i64, Vec<Row>> = BTreeMap::new();
+        for row in rows {
+            days.entry(layout::day_number(row.recorded_at)).or_default().push(row);
+        }
+        let files = days.into_values().map(|rows| seal(rows, at, id)).collect::<Result<_, _>>()?;
+        Ok(Self { id, at, ranges, files })
+    }
+
+    /// The id that tells this commit from another writer's.
+    #[must_use]
+    pub const fn id(&self) -> Uuid {
+        self.id
+    }
+
+    /// The ranges it accounts for.
+    #[must_use]
+    pub fn ranges(&self) -> &[Range] {
+        &self.ranges
+    }
+
+    /// Bytes of its data files.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.files.iter().map(|f| f.bytes.len()).sum()
+    }
+
+    /// The lines of the Delta commit.
+    pub(crate) fn actions(&self) -> Vec<Action> {
+        let at_ms = self.at.0.div_euclid(1000);
+        let mut actions =
+            vec![Action::CommitInfo(delta::info("WRITE", &self.id.to_string(), at_ms, self.ranges.clone()))];
+        actions.extend(self.ranges.iter().map(|range| Action::Txn(delta::txn(range, at_ms))));
+        actions.extend(self.files.iter().map(|file| Action::Add(file.add.clone())));
+        actions
+    }
+}
+
+fn check(rows: &[Row], ranges: &[Range]) -> Result<(), PrepareError> {
+    let mut open: BTreeMap<Source, (i64, i64, i64)> = BTreeMap::new();
+    for range in ranges {
+        let source = range.source();
+        if !range.is_complete() {
+            return Err(incomplete(range));
+        }
+        if open.insert(source, (range.first, range.next, 0)).is_some() {
+            return Err(PrepareError::TwoRanges { source_partition: source });
+        }
+    }
+    for row in rows {
+        let source = Source { topic: row.topic, partition: row.partition };
+        let misplaced = PrepareError::Misplaced { source_partition: source, offset: row.offset };
+        let Some((from, next, count)) = open.get_mut(&source) else { return Err(misplaced) };
+        if row.offset < *from || row.offset >= *next {
+            return Err(misplaced);
+        }
+        *from = row.offset + 1;
+        *count += 1;
+    }
+    match ranges.iter().find(|range| open[&range.source()].2 != range.rows) {
+        Some(range) => Err(incomplete(range)),
+        None => Ok(()),
+    }
+}
+
+fn incomplete(range: &Range) -> PrepareError {
+    PrepareError::Incomplete {
+        source_partition: range.source(),
+        first: range.first,
+        next: range.next,
+        rows: range.rows,
+        dead_letters: range.dead_letters,
+        absent: range.absent,
+    }
+}
+
+/// Makes one data file out of the rows of one day.
+fn seal(mut rows: Vec<Row>, at: Timestamp, id: Uuid) -> Result<NewFile, PrepareError> {
+    layout::sort(&mut rows);
+    let batch = rows::decode(&rows)?;
+    let root = prove(&rows, &batch)?;
+    let stats = stats::gather(&rows, &batch);
+    let day = layout::day(rows[0].recorded_at);
+    drop(rows);
+    let bytes = Bytes::from(layout::write(&batch)?);
+    let path = layout::file_path(&day, &stats.held, id);
+    let add = add(&path, &day, &bytes, &stats, root, at);
+    Ok(NewFile { path, bytes, add })
+}
+
+/// Reads every record back out of the columns, compares it with what came in, and gives the root over all.
+fn prove(rows: &[Row], batch: &arrow::array::RecordBatch) -> Result<Digest, RowsError> {
+    let encoder = Encoder::new(batch)?;
+    let mut edge = tree::Edge::default();
+    let mut datum = Vec::with_capacity(4096);
+    for (index, row) in rows.iter().enumerate() {
+        datum.clear();
+        encoder.write(index, &mut datum);
+        if datum != row.datum {
+            return Err(RowsError::NotFaithful { topic: row.topic, partition: row.partition, offset: row.offset });
+        }
+        edge.push(record_leaf(row.topic, row.partition, row.offset, row.recorded_at, &datum), |_, _| {});
+    }
+    Ok(edge.root())
+}
+
+fn add(path: &str, day: &str, bytes: &Bytes, stats: &Stats, root: Digest, at: Timestamp) -> Add {
+    Add {
+        path: path.to_owned(),
+        partition_values: BTreeMap::from([(rows::DAY.to_owned(), day.to_owned())]),
+        size: bytes.len() as u64,
+        modification_time: at.0.div_euclid(1000),
+        data_change: true,
+        stats: Some(stats.to_delta()),
+        tags: BTreeMap::from([
+            (tag::SHA256.to_owned(), Digest::of(bytes).to_hex()),
+            (tag::MERKLE_ROOT.to_owned(), root.to_hex()),
+            (tag::RANGES.to_owned(), stats.held_tag()),
+            (tag::KINDS.to_owned(), stats.kinds_tag()),
+        ]),
+    }
+}

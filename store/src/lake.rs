@@ -1,0 +1,303 @@
+//! The lake, to be read: the Delta log replayed into files and offsets.
+//!
+//! ```text
+//! <lake>/records/_delta_log/   the table's commits        <lake>/log/checkpoint   signed note over them
+//! <lake>/records/day=.../      the table's data files     <lake>/log/tile/        the Merkle log
+//! ```
+//! A replay goes on from the commit it has reached: [`Lake::refresh`] reads what is new and nothing else.
+
+use crate::delta::{self, Action, Add, Provenance, tag};
+use crate::files::{Files, FilesError, PutNew};
+use crate::offsets::Offsets;
+use crate::rows;
+use crate::stats::Stats;
+use bytes::Bytes;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use object_store::path::Path as ObjectPath;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use uuid::Uuid;
+use wk_schemas::{Digest, Timestamp};
+
+/// Number of a commit, from 0.
+pub type Version = u64;
+
+/// How many commits are read at once when a lake is opened.
+const READ_AHEAD: usize = 16;
+
+/// The lake, to be read. Clones share what they have read.
+#[derive(Debug, Clone)]
+pub struct Lake {
+    files: Files,
+    snapshot: Arc<Mutex<Arc<Snapshot>>>,
+}
+
+/// The table as of one commit. Each record is in exactly one file.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// The commit.
+    pub version: Version,
+    /// The lake's id, a UUID.
+    pub lake_id: String,
+    /// Every file, in the order in which they were added.
+    pub files: Vec<Arc<DataFile>>,
+    /// Where every partition goes on.
+    pub offsets: Offsets,
+    /// Ids and versions of the newest commit: what settles a lost answer.
+    pub(crate) last: Option<Provenance>,
+}
+
+/// A file of the table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DataFile {
+    /// Path from the lake's root: `records/day=.../....parquet`.
+    pub path: String,
+    /// The UTC day of its records.
+    pub day: String,
+    /// Its bytes.
+    pub size: u64,
+    /// Its records.
+    pub rows: u64,
+    /// What is known of it without opening it.
+    pub stats: Stats,
+    /// SHA-256 of its bytes.
+    pub sha256: Digest,
+    /// Root over its records; see [`crate::merkle::records`].
+    pub merkle_root: Digest,
+    /// The commit that added it.
+    pub version: Version,
+}
+
+/// The lake could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The disk or the object store.
+    #[error(transparent)]
+    Files(#[from] FilesError),
+    /// There is no table.
+    #[error("there is no lake at `{place}`")]
+    NoLake {
+        /// Where it was looked for.
+        place: String,
+    },
+    /// A lake was to be made where one is.
+    #[error("there is a lake already")]
+    Exists,
+    /// A commit is missing while later ones are there.
+    #[error("commit {version} is missing, though there are later ones")]
+    Hole {
+        /// The commit.
+        version: Version,
+    },
+    /// A commit cannot be read.
+    #[error("commit {version} is not readable: {reason}")]
+    Commit {
+        /// The commit.
+        version: Version,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// The path of a commit.
+pub(crate) fn commit_path(version: Version) -> ObjectPath {
+    ObjectPath::from(format!("records/_delta_log/{version:020}.json"))
+}
+
+impl Lake {
+    /// Makes a lake in a folder of this machine. `lake_id` names it for ever.
+    ///
+    /// # Errors
+    /// [`OpenError::Exists`] when there is one.
+    pub async fn create(folder: &Path, lake_id: Uuid, at: Timestamp) -> Result<Self, OpenError> {
+        Self::create_on(Files::local(folder)?, lake_id, at).await
+    }
+
+    /// Makes a lake on any store that puts if absent.
+    ///
+    /// # Errors
+    /// [`OpenError::Exists`] when there is one.
+    pub async fn create_on(files: Files, lake_id: Uuid, at: Timestamp) -> Result<Self, OpenError> {
+        let id = lake_id.to_string();
+        let bytes = delta::write(&delta::create(&id, &id, at.0.div_euclid(1000)));
+        match files.put_new(&commit_path(0), bytes.into()).await? {
+            PutNew::Created => Self::open_on(files).await,
+            PutNew::Taken => Err(OpenError::Exists),
+        }
+    }
+
+    /// Opens the lake in a folder of this machine.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub async fn open(folder: &Path) -> Result<Self, OpenError> {
+        if !folder.join("records/_delta_log").is_dir() {
+            return Err(OpenError::NoLake { place: folder.display().to_string() });
+        }
+        Self::open_on(Files::existing(folder)?).await
+    }
+
+    /// Opens the lake in a folder of this machine; makes it when there is none.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub async fn open_or_create(folder: &Path, lake_id: Uuid, at: Timestamp) -> Result<Self, OpenError> {
+        match Self::create(folder, lake_id, at).await {
+            Err(OpenError::Exists) => Self::open(folder).await,
+            other => other,
+        }
+    }
+
+    /// Opens the lake on any store.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub async fn open_on(files: Files) -> Result<Self, OpenError> {
+        let names = files.list(&ObjectPath::from("records/_delta_log")).await?;
+        let versions: Vec<Version> =
+            names.iter().filter_map(|m| m.location.filename()?.strip_suffix(".json")?.parse().ok()).collect();
+        if versions.is_empty() {
+            return Err(OpenError::NoLake { place: files.store().to_string() });
+        }
+        if let Some((hole, _)) = (0..).zip(&versions).find(|(expected, found)| expected != *found) {
+            return Err(OpenError::Hole { version: hole });
+        }
+        let mut snapshot =
+            Snapshot { version: 0, lake_id: String::new(), files: Vec::new(), offsets: Offsets::default(), last: None };
+        let mut commits = stream::iter(versions)
+            .map(|version| {
+                let files = files.clone();
+                async move { Ok::<_, OpenError>((version, files.get(&commit_path(version)).await?)) }
+            })
+            .buffered(READ_AHEAD);
+        while let Some((version, bytes)) = commits.try_next().await? {
+            snapshot.apply(version, &bytes.ok_or(OpenError::Hole { version })?)?;
+        }
+        drop(commits);
+        Ok(Self { files, snapshot: Arc::new(Mutex::new(Arc::new(snapshot))) })
+    }
+
+    /// Reads the commits that have been made since, and returns the newest table.
+    ///
+    /// # Errors
+    /// [`OpenError`]; what was known stays known.
+    pub async fn refresh(&self) -> Result<Arc<Snapshot>, OpenError> {
+        let known = self.snapshot();
+        let mut next = known.version + 1;
+        let mut newer: Option<Snapshot> = None;
+        while let Some(bytes) = self.files.get(&commit_path(next)).await? {
+            newer.get_or_insert_with(|| (*known).clone()).apply(next, &bytes)?;
+            next += 1;
+        }
+        if let Some(newer) = newer {
+            self.advance(newer);
+        }
+        Ok(self.snapshot())
+    }
+
+    /// The table as it was last read; see [`Lake::refresh`].
+    ///
+    /// # Panics
+    /// When another thread panicked while it replaced the snapshot.
+    #[must_use]
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.snapshot.lock().expect("no code panics while it holds this lock"))
+    }
+
+    /// Where every partition goes on, as last read.
+    #[must_use]
+    pub fn committed(&self) -> Offsets {
+        self.snapshot().offsets.clone()
+    }
+
+    /// The lake's id.
+    #[must_use]
+    pub fn id(&self) -> String {
+        self.snapshot().lake_id.clone()
+    }
+
+    /// The name of the Merkle log, which is also the name of its key.
+    #[must_use]
+    pub fn origin(&self) -> String {
+        format!("watchkeeper/{}", self.id())
+    }
+
+    /// The lake's objects, for readers.
+    #[must_use]
+    pub fn files(&self) -> &Files {
+        &self.files
+    }
+
+    /// Takes a newer snapshot, unless another reader has already gone further.
+    pub(crate) fn advance(&self, newer: Snapshot) {
+        let mut current = self.snapshot.lock().expect("no code panics while it holds this lock");
+        if newer.version > current.version {
+            *current = Arc::new(newer);
+        }
+    }
+
+    /// The bytes of a commit.
+    pub(crate) async fn commit_bytes(&self, version: Version) -> Result<Option<Bytes>, FilesError> {
+        self.files.get(&commit_path(version)).await
+    }
+}
+
+impl Snapshot {
+    /// Takes the next commit.
+    pub(crate) fn apply(&mut self, version: Version, bytes: &[u8]) -> Result<(), OpenError> {
+        let bad = |reason: String| OpenError::Commit { version, reason };
+        for action in delta::read(bytes).map_err(|e| bad(e.to_string()))? {
+            match action {
+                Action::CommitInfo(info) => self.last = info.watchkeeper,
+                Action::MetaData(meta) => {
+                    if meta.schema_string != rows::delta_schema() {
+                        return Err(bad("its schema is not the one that this program writes".into()));
+                    }
+                    self.lake_id = meta.id;
+                }
+                Action::Txn(txn) => {
+                    if let Some(source) = delta::txn_source(&txn) {
+                        self.offsets.0.insert(source, txn.version);
+                    }
+                }
+                Action::Add(add) => {
+                    let path = add.path.clone();
+                    let file = DataFile::of(add, version)
+                        .ok_or_else(|| bad(format!("file `{path}` does not carry what this table writes")))?;
+                    self.files.push(Arc::new(file));
+                }
+                // The table is append-only; a foreign writer may still rearrange it, and then each record is to be seen once.
+                Action::Remove(remove) => {
+                    let gone = format!("records/{}", remove.path);
+                    self.files.retain(|f| f.path != gone);
+                }
+                Action::Protocol(_) | Action::Other(_) => {}
+            }
+        }
+        self.version = version;
+        Ok(())
+    }
+
+    /// How many records there are.
+    #[must_use]
+    pub fn records(&self) -> u64 {
+        self.files.iter().map(|f| f.rows).sum()
+    }
+}
+
+impl DataFile {
+    pub(crate) fn of(add: Add, version: Version) -> Option<Self> {
+        let tag = |name: &str| add.tags.get(name).map(String::as_str);
+        let stats = Stats::read(add.stats.as_deref()?, tag(tag::KINDS)?, tag(tag::RANGES)?)?;
+        Some(Self {
+            day: add.partition_values.get(rows::DAY)?.clone(),
+            size: add.size,
+            rows: stats.rows(),
+            sha256: Digest::from_hex(tag(tag::SHA256)?)?,
+            merkle_root: Digest::from_hex(tag(tag::MERKLE_ROOT)?)?,
+            path: format!("records/{}", add.path),
+            stats,
+            version,
+        })
+    }
+}

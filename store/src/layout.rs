@@ -1,0 +1,175 @@
+//! How records lie in a data file: order, row groups, encodings, bloom filters, names.
+//!
+//! ```text
+//! records/day=2026-11-21/events-0-1200-1399-and-3-5f3a9c01….parquet
+//!                        topic-partition-first-last of the first source, how many more sources, the commit's id
+//! ```
+//! One commit writes one file for each day it touches, over all topics and partitions: what a query pays for is the number of
+//! files. Rows are sorted by `occurred_at`, then by place. A row group has at most 128 Ki rows; measured against 1 Mi it made a needle 23
+//! times faster together with bloom filters on the two ids that people look for.
+
+use crate::rows::Row;
+use crate::stats::Held;
+use arrow::array::{AsArray as _, RecordBatch};
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_writer::ArrowWriterOptions;
+use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::{KeyValue, SortingColumn};
+use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
+use parquet::schema::types::ColumnPath;
+use std::collections::HashSet;
+use uuid::Uuid;
+use wk_schemas::{Timestamp, Topic};
+
+/// The most rows in a row group.
+pub const ROW_GROUP_ROWS: usize = 128 * 1024;
+
+/// Rows that fit one page of every column, by the writer's default limit.
+const ONE_PAGE_ROWS: usize = 20_000;
+
+/// One in so many lookups of an id that is not there reads a row group for nothing.
+const BLOOM_FALSE_POSITIVES: f64 = 0.01;
+
+const MICROS_PER_DAY: i64 = 86_400_000_000;
+
+/// The order of rows in a file: time, then place, so that equal times keep the log's order.
+pub(crate) fn sort(rows: &mut [Row]) {
+    rows.sort_unstable_by_key(|r| (r.occurred_at, r.topic, r.partition, r.offset));
+}
+
+/// The UTC day of a time, as days since 1970.
+pub(crate) fn day_number(time: Timestamp) -> i64 {
+    time.0.div_euclid(MICROS_PER_DAY)
+}
+
+/// The UTC day as `YYYY-MM-DD`.
+#[must_use]
+pub fn day(time: Timestamp) -> String {
+    let (year, month, day) = civil(day_number(time));
+    format!("{year:04}-{month:02}-{day:02}")
+}
+
+/// Year, month and day of a number of days since 1970-01-01 (Howard Hinnant's algorithm).
+pub(crate) fn civil(days: i64) -> (i64, i64, i64) {
+    let shifted = days + 719_468;
+    let era = shifted.div_euclid(146_097);
+    let day_of_era = shifted.rem_euclid(146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_index = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_index + 2) / 5 + 1;
+    let month = if month_index < 10 { month_index + 3 } else { month_index - 9 };
+    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
+}
+
+/// The last part of a topic's name, without its version: `events`, `dead-letters`.
+fn short(topic: Topic) -> &'static str {
+    match topic {
+        Topic::Events => "events",
+        Topic::Findings => "findings",
+        Topic::Commands => "commands",
+        Topic::Approvals => "approvals",
+        Topic::DeadLetters => "dead-letters",
+    }
+}
+
+/// The path of a data file under the table's folder. The commit's whole id is in it: a file that a crash left without a commit is never in
+/// the way of the next try, and a part of a time-ordered id would be the same for a minute.
+pub(crate) fn file_path(day: &str, held: &[Held], id: Uuid) -> String {
+    let Held { source, first, last, .. } = held.first().expect("a file holds at least one row");
+    let more = match held.len() {
+        1 => String::new(),
+        n => format!("-and-{}", n - 1),
+    };
+    let (topic, partition) = (short(source.topic), source.partition);
+    format!("day={day}/{topic}-{partition}-{first}-{last}{more}-{}.parquet", id.simple())
+}
+
+/// Writes one file.
+pub(crate) fn write(batch: &RecordBatch) -> Result<Vec<u8>, ParquetError> {
+    let options = ArrowWriterOptions::new().with_properties(properties(batch)).with_skip_arrow_metadata(true);
+    let mut out = Vec::with_capacity(batch.num_rows() * 64 + 64 * 1024);
+    let mut writer = ArrowWriter::try_new_with_options(&mut out, batch.schema(), options)?;
+    writer.write(batch)?;
+    writer.close()?;
+    Ok(out)
+}
+
+fn properties(batch: &RecordBatch) -> WriterProperties {
+    let field = batch.schema().index_of("occurred_at").expect("the batch has the table's columns");
+    let leaf = leaf_index(batch, field);
+    // A page has at most 20,000 rows. Where every column is one page, an index of pages says what the row group says already, and over 230
+    // columns it is a fifth of a small file.
+    let small = batch.num_rows() <= ONE_PAGE_ROWS;
+    let sorting = SortingColumn { column_idx: leaf, descending: false, nulls_first: false };
+    let mut builder = WriterProperties::builder()
+        .set_created_by(concat!("watchkeeper ", env!("CARGO_PKG_VERSION")).to_owned())
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(1).expect("zstd has a level 1")))
+        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+        .set_statistics_enabled(if small { EnabledStatistics::Chunk } else { EnabledStatistics::Page })
+        .set_offset_index_disabled(small)
+        .set_sorting_columns(Some(vec![sorting]))
+        .set_key_value_metadata(Some(vec![KeyValue::new("watchkeeper.schema".to_owned(), Some("v1".to_owned()))]));
+    builder = bloom(builder, "record_id", batch.num_rows());
+    builder = bloom(builder, "session_id", distinct(batch, "session_id"));
+    for name in ["record_id", "prev_digest"] {
+        // Every value is another one: a dictionary would be written for nothing.
+        builder = builder.set_column_dictionary_enabled(ColumnPath::from(name), false);
+    }
+    for name in ["offset", "seq", "occurred_at", "recorded_at"] {
+        let path = ColumnPath::from(name);
+        builder = builder
+            .set_column_dictionary_enabled(path.clone(), false)
+            .set_column_encoding(path, Encoding::DELTA_BINARY_PACKED);
+    }
+    builder.build()
+}
+
+fn bloom(builder: WriterPropertiesBuilder, name: &str, distinct: usize) -> WriterPropertiesBuilder {
+    let path = ColumnPath::from(name);
+    builder
+        .set_column_bloom_filter_enabled(path.clone(), true)
+        .set_column_bloom_filter_fpp(path.clone(), BLOOM_FALSE_POSITIVES)
+        .set_column_bloom_filter_max_ndv(path, distinct.clamp(1, ROW_GROUP_ROWS) as u64)
+}
+
+fn distinct(batch: &RecordBatch, name: &str) -> usize {
+    batch
+        .column_by_name(name)
+        .and_then(|c| c.as_string_opt::<i32>())
+        .map_or(1, |c| c.iter().flatten().collect::<HashSet<_>>().len())
+}
+
+/// The index of a top-level column among the file's leaf columns.
+fn leaf_index(batch: &RecordBatch, field: usize) -> i32 {
+    use arrow::datatypes::DataType;
+    fn leaves(data_type: &DataType) -> usize {
+        match data_type {
+            DataType::Struct(fields) => fields.iter().map(|f| leaves(f.data_type())).sum(),
+            DataType::List(item) => leaves(item.data_type()),
+            _ => 1,
+        }
+    }
+    let before: usize = batch.schema().fields()[..field].iter().map(|f| leaves(f.data_type())).sum();
+    i32::try_from(before).expect("a table has few columns")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn days_are_those_of_the_calendar() {
+        for (micros, expected) in [
+            (0, "1970-01-01"),
+            (-1, "1969-12-31"),
+            (951_782_400_000_000, "2000-02-29"),
+            (1_793_000_000_000_000, "2026-10-26"),
+            (4_107_542_399_999_999, "2100-02-28"),
+            (4_107_542_400_000_000, "2100-03-01"),
+        ] {
+            assert_eq!(day(Timestamp(micros)), expected);
+        }
+    }
+}

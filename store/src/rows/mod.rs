@@ -1,0 +1,115 @@
+//! Records as rows: from the log's bytes to columns and back, without losing a bit on the way.
+
+mod decode;
+mod encode;
+mod schema;
+
+pub use decode::decode;
+pub use encode::Encoder;
+pub use schema::{DAY, PLACE, delta_schema, doc, schema};
+
+use bytes::Bytes;
+use wk_schemas::{CodecError, Kind, Timestamp, Topic, codec};
+
+/// One record and its place in the log. Whoever holds a `Row` holds proof that its datum is exactly one canonical record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    pub(crate) topic: Topic,
+    pub(crate) partition: i32,
+    pub(crate) offset: i64,
+    pub(crate) recorded_at: Timestamp,
+    pub(crate) occurred_at: Timestamp,
+    pub(crate) kind: Kind,
+    pub(crate) datum: Bytes,
+}
+
+impl Row {
+    /// Walks the datum and takes it as a row.
+    ///
+    /// # Errors
+    /// [`CodecError`] names what is wrong with the datum and at which byte.
+    pub fn read(
+        topic: Topic,
+        partition: i32,
+        offset: i64,
+        recorded_at: Timestamp,
+        datum: Bytes,
+    ) -> Result<Self, CodecError> {
+        let header = codec::walk(&datum)?;
+        let (occurred_at, kind) = (header.occurred_at, header.kind);
+        Ok(Self { topic, partition, offset, recorded_at, occurred_at, kind, datum })
+    }
+
+    /// The topic.
+    #[must_use]
+    pub const fn topic(&self) -> Topic {
+        self.topic
+    }
+
+    /// The partition of the topic.
+    #[must_use]
+    pub const fn partition(&self) -> i32 {
+        self.partition
+    }
+
+    /// The place in the partition.
+    #[must_use]
+    pub const fn offset(&self) -> i64 {
+        self.offset
+    }
+
+    /// When the log took it.
+    #[must_use]
+    pub const fn recorded_at(&self) -> Timestamp {
+        self.recorded_at
+    }
+
+    /// Which kind of record it is.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The record as encoded, without framing.
+    #[must_use]
+    pub const fn datum(&self) -> &Bytes {
+        &self.datum
+    }
+}
+
+/// Why columns and records do not agree.
+#[derive(Debug, thiserror::Error)]
+pub enum RowsError {
+    /// A column is missing or of another type.
+    #[error("column `{name}` is of another type than the record says: {found}")]
+    Column {
+        /// The column, nested fields joined with dots.
+        name: String,
+        /// Its type.
+        found: String,
+    },
+    /// An enum column holds text that the schema does not know.
+    #[error("column `{column}` holds `{found}`, which is no symbol of its enum")]
+    Symbol {
+        /// The column.
+        column: String,
+        /// The text.
+        found: String,
+    },
+    /// The bulk decoder and the strict walk do not agree.
+    #[error("the bulk decoder failed on proven records: {reason}")]
+    Decode {
+        /// What it says.
+        reason: String,
+    },
+    /// The columns do not give back the bytes they came from.
+    #[error("record {topic} {partition} {offset} does not survive the way into columns and back")]
+    NotFaithful {
+        /// Its topic.
+        topic: Topic,
+        /// Its partition.
+        partition: i32,
+        /// Its offset.
+        offset: i64,
+    },
+}

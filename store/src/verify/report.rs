@@ -1,0 +1,179 @@
+//! What a verification found, for people and for programs.
+
+use serde::Serialize;
+use std::fmt;
+
+/// What is wrong, by the road that leads there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Class {
+    /// It is there and is not what was signed.
+    Invalid,
+    /// It was signed and is not there.
+    Missing,
+    /// Nothing says that it was ever there, and its neighbours say that it should be.
+    Gap,
+}
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// What is wrong with it.
+    pub class: Class,
+    /// The commit that it is in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub commit: Option<u64>,
+    /// The file that it is in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// The record, as `topic/partition@offset`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub record: Option<String>,
+    /// The chain, as `session writer`, and its topic.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chain: Option<String>,
+    /// In a sentence.
+    pub what: String,
+}
+
+impl Finding {
+    pub(super) fn new(class: Class, what: impl Into<String>) -> Self {
+        Self { class, commit: None, file: None, record: None, chain: None, what: what.into() }
+    }
+
+    pub(super) fn commit(mut self, version: u64) -> Self {
+        self.commit = Some(version);
+        self
+    }
+
+    pub(super) fn file(mut self, path: &str) -> Self {
+        self.file = Some(path.to_owned());
+        self
+    }
+
+    pub(super) fn record(mut self, record: String) -> Self {
+        self.record = Some(record);
+        self
+    }
+
+    pub(super) fn chain(mut self, chain: String) -> Self {
+        self.chain = Some(chain);
+        self
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let class = match self.class {
+            Class::Invalid => "INVALID",
+            Class::Missing => "MISSING",
+            Class::Gap => "GAP",
+        };
+        write!(f, "{class:<8}")?;
+        if let Some(commit) = self.commit {
+            write!(f, "commit {commit}: ")?;
+        }
+        if let Some(file) = &self.file {
+            write!(f, "{file}: ")?;
+        }
+        if let Some(record) = &self.record {
+            write!(f, "{record}: ")?;
+        }
+        if let Some(chain) = &self.chain {
+            write!(f, "{chain}: ")?;
+        }
+        f.write_str(&self.what)
+    }
+}
+
+/// What was checked, and what was found.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// The name of the log and of its key.
+    pub origin: String,
+    /// Commits that the signed checkpoint covers.
+    pub signed_commits: u64,
+    /// The signed root, hex.
+    pub root: String,
+    /// Commits whose bytes are those of the Merkle log.
+    pub valid_commits: u64,
+    /// Files whose digest and record root are those of their commit.
+    pub valid_files: u64,
+    /// Records in them.
+    pub records: u64,
+    /// Chains of (topic, session, writer).
+    pub chains: u64,
+    /// Records that follow the one before them in their chain.
+    pub chained_records: u64,
+    /// Records that are in the log twice, byte for byte: a writer sent them again after a crash. No fault.
+    pub duplicates: u64,
+    /// Offsets whose bytes were no record.
+    pub dead_letters: u64,
+    /// Offsets at which the log held nothing.
+    pub absent: u64,
+    /// Offsets accounted for: records, dead letters and absent.
+    pub offsets: u64,
+    /// What is wrong. Empty when everything is valid.
+    pub findings: Vec<Finding>,
+}
+
+impl Report {
+    /// Whether nothing is wrong.
+    #[must_use]
+    pub fn is_valid(&self) -> bool {
+        self.findings.is_empty()
+    }
+
+    /// How many findings of one class there are.
+    #[must_use]
+    pub fn count(&self, class: Class) -> usize {
+        self.findings.iter().filter(|f| f.class == class).count()
+    }
+
+    /// Exit status for a program: 0 when everything is valid, 1 otherwise.
+    #[must_use]
+    pub fn exit_status(&self) -> u8 {
+        u8::from(!self.is_valid())
+    }
+
+    /// The report as JSON.
+    ///
+    /// # Panics
+    /// Never: it has no keys but strings.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        serde_json::to_string_pretty(self).expect("a report has no keys but strings")
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "lake        {}", self.origin)?;
+        writeln!(f, "checkpoint  {} commits, root {}", self.signed_commits, self.root)?;
+        writeln!(f, "commits     {} valid", self.valid_commits)?;
+        writeln!(f, "files       {} valid", self.valid_files)?;
+        writeln!(
+            f,
+            "offsets     {} accounted for: {} records, {} dead letters, {} absent",
+            self.offsets, self.records, self.dead_letters, self.absent
+        )?;
+        writeln!(
+            f,
+            "chains      {} with {} records, {} sent twice",
+            self.chains, self.chained_records, self.duplicates
+        )?;
+        if self.is_valid() {
+            return writeln!(f, "result      valid");
+        }
+        for finding in &self.findings {
+            writeln!(f, "{finding}")?;
+        }
+        writeln!(
+            f,
+            "result      {} invalid, {} missing, {} gaps",
+            self.count(Class::Invalid),
+            self.count(Class::Missing),
+            self.count(Class::Gap)
+        )
+    }
+}

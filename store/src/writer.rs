@@ -1,0 +1,247 @@
+//! The lake's one writer: makes commits and keeps the Merkle log beside them.
+//!
+//! Two writers on one lake do no harm: both try to put commit N if it is absent, one finds it taken and gets
+//! [`CommitError::Conflict`]. The state on disk is at every moment that of some number of whole commits.
+
+use crate::commit::Commit;
+use crate::delta;
+use crate::files::{FilesError, PutNew};
+use crate::lake::{Lake, OpenError, Snapshot, Version, commit_path};
+use crate::merkle::tiles::{ENTRY_BYTES_MAX, read_checkpoint};
+use crate::merkle::tree::{Edge, leaf_hash};
+use crate::merkle::{Checkpoint, Log, LogError};
+use crate::offsets::Source;
+use bytes::Bytes;
+use ed25519_dalek::SigningKey;
+use object_store::path::Path as ObjectPath;
+
+/// How many entries are given to the Merkle log at once when it catches up.
+const CATCH_UP: u64 = 256;
+
+/// The lake, open for writing.
+#[derive(Debug)]
+pub struct Writer {
+    lake: Lake,
+    key: SigningKey,
+    /// `None` after a failed append: what is on disk is then read again.
+    log: Option<Log>,
+}
+
+/// Why the lake does not open for writing.
+#[derive(Debug, thiserror::Error)]
+pub enum WriterError {
+    /// The Delta log cannot be read.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The Merkle log cannot be read, or does not fit the Delta log.
+    #[error(transparent)]
+    Log(#[from] LogError),
+}
+
+/// Why a commit was not made.
+#[derive(Debug, thiserror::Error)]
+pub enum CommitError {
+    /// Another writer has put this version. Nothing of ours is in the table.
+    #[error("another writer has put version {version}: two ingest processes share this lake")]
+    Conflict {
+        /// The version.
+        version: Version,
+    },
+    /// A range does not start where the lake ends. Nothing has changed.
+    #[error("the range of {partition} starts at offset {first}, the lake has committed up to {committed}")]
+    NotAtEnd {
+        /// The partition.
+        partition: Source,
+        /// Where the range starts.
+        first: i64,
+        /// Where it should.
+        committed: i64,
+    },
+    /// The commit's text would not fit an entry of the Merkle log. Nothing has changed.
+    #[error(
+        "the commit's text has {bytes} bytes, more than the Merkle log's {ENTRY_BYTES_MAX}: give it fewer partitions"
+    )]
+    TooBig {
+        /// Its length.
+        bytes: usize,
+    },
+    /// A data file of that name, with other contents, is in the way.
+    #[error("a file `{path}` with other contents is in the way")]
+    FileTaken {
+        /// The file.
+        path: String,
+    },
+    /// Nothing has changed, or it is unknown whether something has: making the same commit again settles it.
+    #[error("the commit could not be written")]
+    Write(#[from] FilesError),
+    /// The commit is in the table; the Merkle log is behind. Making the same commit again brings it up.
+    #[error("the commit is in, but the Merkle log could not be brought up to it")]
+    Log(#[source] LogError),
+    /// The table cannot be read.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+}
+
+impl Writer {
+    /// Opens a lake for writing, and brings the Merkle log up to the Delta log.
+    ///
+    /// # Errors
+    /// [`WriterError::Log`] when the Delta log is not what the signed checkpoint says: [`LogError::Altered`], [`LogError::CutOff`], or
+    /// a checkpoint of another key.
+    pub async fn open(lake: Lake, key: SigningKey) -> Result<Self, WriterError> {
+        lake.refresh().await?;
+        let mut writer = Self { lake, key, log: None };
+        writer.catch_up().await?;
+        Ok(writer)
+    }
+
+    /// The lake, to be read.
+    #[must_use]
+    pub const fn lake(&self) -> &Lake {
+        &self.lake
+    }
+
+    /// Makes a commit; returns its version once it is durable and a signed checkpoint covers it.
+    ///
+    /// Making the same commit again is harmless: it is known by its id.
+    ///
+    /// # Errors
+    /// [`CommitError`] says for each case whether something has changed.
+    pub async fn commit(&mut self, commit: &Commit) -> Result<Version, CommitError> {
+        let known = self.lake.snapshot();
+        let id = commit.id.to_string();
+        if known.last.as_ref().is_some_and(|last| last.commit_id == id) {
+            self.catch_up().await.map_err(CommitError::Log)?;
+            return Ok(known.version);
+        }
+        for range in &commit.ranges {
+            let committed = known.offsets.next(range.source());
+            let from_nowhere = !known.offsets.0.contains_key(&range.source());
+            // A partition that was never read may start late: what retention cut off before the lake began was never promised.
+            if range.first != committed && !from_nowhere {
+                return Err(CommitError::NotAtEnd { partition: range.source(), first: range.first, committed });
+            }
+        }
+        let version = known.version + 1;
+        let text = Bytes::from(delta::write(&commit.actions()));
+        if text.len() > ENTRY_BYTES_MAX {
+            return Err(CommitError::TooBig { bytes: text.len() });
+        }
+        // 1. Write the data files under their final names. A crash here leaves files that no commit names.
+        for file in &commit.files {
+            self.put_file(&file.path, &file.bytes).await?;
+        }
+        // 2. Put the Delta commit, if absent. It lists the files and the offsets they cover: from here the rows are in exactly once.
+        self.put_commit(version, &id, &text).await?;
+        let mut newer = Snapshot::clone(&known);
+        newer.apply(version, &text)?;
+        self.lake.advance(newer);
+        // 3. Bring the Merkle log up (4 to 6 are there). A crash before its checkpoint is made good at the next open.
+        match &mut self.log {
+            Some(log) if log.size() == version => {
+                let appended = log.append(&[text], &self.lake.origin(), &self.key).await;
+                if let Err(e) = appended {
+                    self.log = None;
+                    return Err(CommitError::Log(e));
+                }
+            }
+            _ => self.catch_up().await.map_err(CommitError::Log)?,
+        }
+        Ok(version)
+    }
+
+    async fn put_file(&self, path: &str, bytes: &Bytes) -> Result<(), CommitError> {
+        let path = ObjectPath::from(format!("records/{path}"));
+        if self.lake.files().put_new(&path, bytes.clone()).await? == PutNew::Taken {
+            // An earlier try of this same commit has written it.
+            let there = self.lake.files().get(&path).await?;
+            if there.as_ref() != Some(bytes) {
+                return Err(CommitError::FileTaken { path: path.to_string() });
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts the commit. An answer that got lost is settled by reading back what is there and comparing the id.
+    async fn put_commit(&self, version: Version, id: &str, text: &Bytes) -> Result<(), CommitError> {
+        let failed = match self.lake.files().put_new(&commit_path(version), text.clone()).await {
+            Ok(PutNew::Created) => return Ok(()),
+            Ok(PutNew::Taken) => None,
+            Err(e) => Some(e),
+        };
+        match (self.lake.commit_bytes(version).await?, failed) {
+            (Some(there), _) if there == text || names(&there, id) => Ok(()),
+            (Some(_), _) => Err(CommitError::Conflict { version }),
+            (None, Some(e)) => Err(e.into()),
+            (None, None) => Err(CommitError::Open(OpenError::Hole { version })),
+        }
+    }
+
+    /// Gives the Merkle log every commit that it does not have.
+    async fn catch_up(&mut self) -> Result<(), LogError> {
+        let origin = self.lake.origin();
+        let commits = self.lake.snapshot().version + 1;
+        let mut log = match self.log.take() {
+            Some(log) => log,
+            None => match Log::open(self.lake.files().clone(), &origin, &self.key).await {
+                Err(LogError::Tile { path }) => {
+                    tracing::warn!(
+                        path,
+                        "a tile of the merkle log is missing: the tiles are made again from the commits"
+                    );
+                    self.rebuild(commits).await?
+                }
+                other => other?,
+            },
+        };
+        // The first commit is signed before a second is made: a table of two without a checkpoint has lost it.
+        if log.size() == 0 && commits > 1 && read_checkpoint(self.lake.files()).await?.is_none() {
+            return Err(LogError::NoCheckpoint { commits });
+        }
+        if log.size() > commits {
+            return Err(LogError::CutOff { signed: log.size(), found: commits });
+        }
+        while log.size() < commits {
+            let mut entries = Vec::new();
+            for version in log.size()..commits.min(log.size() + CATCH_UP) {
+                entries.push(self.entry(version).await?);
+            }
+            log.append(&entries, &origin, &self.key).await?;
+        }
+        self.log = Some(log);
+        Ok(())
+    }
+
+    /// Starts the tiles over, once the commits have been found to be those that the checkpoint was signed over.
+    async fn rebuild(&self, commits: Version) -> Result<Log, LogError> {
+        if let Some(note) = read_checkpoint(self.lake.files()).await? {
+            let signed = Checkpoint::open(&note, &self.key.verifying_key())?;
+            if signed.size > commits {
+                return Err(LogError::CutOff { signed: signed.size, found: commits });
+            }
+            let mut edge = Edge::default();
+            for version in 0..signed.size {
+                edge.push(leaf_hash(&self.entry(version).await?), |_, _| {});
+            }
+            if edge.root() != signed.root {
+                return Err(LogError::Altered { size: signed.size, expected: signed.root, found: edge.root() });
+            }
+        }
+        Ok(Log::empty(self.lake.files().clone()))
+    }
+
+    async fn entry(&self, version: Version) -> Result<Bytes, LogError> {
+        let path = commit_path(version).to_string();
+        self.lake.commit_bytes(version).await?.ok_or(LogError::Tile { path })
+    }
+}
+
+/// Whether a commit's text carries this id.
+fn names(text: &[u8], id: &str) -> bool {
+    delta::read(text).is_ok_and(|actions| {
+        actions.iter().any(|action| match action {
+            delta::Action::CommitInfo(info) => info.watchkeeper.as_ref().is_some_and(|p| p.commit_id == id),
+            _ => false,
+        })
+    })
+}

@@ -1,0 +1,10 @@
+//! The lake as a whole, on real folders.
+#![expect(clippy::unwrap_used, reason = "helpers of tests are tests too")]
+
+mod commit;
+mod common;
+mod faults;
+mod others;
+mod proof;
+mod rows;
+mod verify;

@@ -1,0 +1,96 @@
+//! Readers and verifiers that are not ours. They are Python packages; `tests/harness/tools-install` installs them.
+
+use crate::common::{START, Session, filled, key, range, records, rows};
+use bytes::Bytes;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use uuid::Uuid;
+use wk_schemas::{Kind, Timestamp, Topic};
+use wk_store::files::Files;
+use wk_store::merkle::{Log, verifier_key};
+use wk_store::{Commit, Range, Row};
+
+#[tokio::test]
+async fn deltalake_polars_and_duckdb_read_the_table() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut writer = filled(dir.path()).await;
+    // A file that holds two partitions, of two topics.
+    let bodies = || records::bodies().into_iter().filter(|body| body.kind() == Kind::Finding);
+    let (mut events, mut findings) = (Session::new(2), Session::new(3));
+    let mut rows = rows(25, vec![events.datum(records::bodies().remove(0))]);
+    let mut ranges = vec![range(25, &rows)];
+    for (offset, body) in (0..).zip(bodies().chain(bodies())) {
+        let datum = findings.datum(body).into();
+        rows.push(Row::read(Topic::Findings, 2, offset, Timestamp(START), datum).unwrap());
+    }
+    let topic = Topic::Findings;
+    ranges.push(Range { topic, partition: 2, first: 0, next: 2, rows: 2, dead_letters: 0, absent: 0 });
+    let commit = Commit::prepare(Uuid::from_u128(9 << 96), Timestamp(START), rows, ranges).unwrap();
+    writer.commit(&commit).await.unwrap();
+    let last = writer.lake().snapshot().files.last().unwrap().path.clone();
+    assert_eq!(last, "records/day=2026-10-26/events-0-25-25-and-1-00000009000000000000000000000000.parquet");
+    run("read_table.py", &[path(&dir.path().join("records")), "26".into(), "2".into()]);
+}
+
+#[tokio::test]
+async fn another_verifier_finds_every_commit_in_the_log_and_notices_changes() {
+    let dir = tempfile::tempdir().unwrap();
+    let old = dir.path().join("old");
+    let lake = dir.path().join("lake");
+    drop(crate::common::writer(&lake).await);
+    fs::copy(lake.join("log/checkpoint"), &old).unwrap();
+    let writer = filled(&lake).await;
+    let commits = lake.join("records/_delta_log");
+    let vkey = verifier_key(&writer.lake().origin(), &key().verifying_key());
+    run("verify_log.py", &[path(&lake.join("log")), vkey, path(&commits), path(&old)]);
+}
+
+#[tokio::test]
+async fn another_verifier_reads_a_log_of_many_tiles() {
+    let dir = tempfile::tempdir().unwrap();
+    let (old, entries) = (dir.path().join("old"), dir.path().join("entries"));
+    fs::create_dir(&entries).unwrap();
+    let mut log = Log::empty(Files::local(&dir.path().join("lake")).unwrap());
+    for (from, to) in [(0, 512), (512, 700)] {
+        let piece: Vec<Bytes> = (from..to).map(|n| Bytes::from(format!("{{\"commit\":{n}}}\n"))).collect();
+        for (n, entry) in (from..to).zip(&piece) {
+            fs::write(entries.join(format!("{n:06}")), entry).unwrap();
+        }
+        log.append(&piece, "watchkeeper/test", &key()).await.unwrap();
+        if from == 0 {
+            fs::copy(dir.path().join("lake/log/checkpoint"), &old).unwrap();
+        }
+    }
+    let vkey = verifier_key("watchkeeper/test", &key().verifying_key());
+    run("verify_log.py", &[path(&dir.path().join("lake/log")), vkey, path(&entries), path(&old)]);
+}
+
+fn path(path: &Path) -> String {
+    path.to_str().unwrap().to_owned()
+}
+
+/// Runs a script of `store/tests`; what is missing is said loudly, and is a failure when `WK_TEST_REQUIRE` is 1.
+#[expect(clippy::disallowed_methods, reason = "tests find their tools by the environment")]
+fn run(script: &str, arguments: &[String]) {
+    let cache = std::env::var("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .unwrap_or_else(|_| PathBuf::from(std::env::var("HOME").unwrap_or_default()).join(".cache"));
+    let python = cache.join("watchkeeper/tools/python/bin/python");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(script);
+    let skipped = match Command::new(&python).arg(&script).args(arguments).output() {
+        Ok(done) => {
+            let said = String::from_utf8_lossy(&done.stdout);
+            match done.status.code() {
+                Some(0) => None,
+                Some(77) => Some(said.trim().to_owned()),
+                _ => panic!("{}\n{said}{}", script.display(), String::from_utf8_lossy(&done.stderr)),
+            }
+        }
+        Err(e) => Some(format!("SKIPPED: {}: {e}", python.display())),
+    };
+    if let Some(why) = skipped {
+        eprintln!("{why} ({})", script.display());
+        assert!(!std::env::var("WK_TEST_REQUIRE").is_ok_and(|v| v == "1"), "{why}");
+    }
+}
