@@ -1,0 +1,11 @@
+//! Ingest against a real log and a real lake.
+#![expect(clippy::unwrap_used, reason = "helpers of tests are tests too")]
+
+mod away;
+mod bad_input;
+mod crash;
+mod disk;
+mod exactly_once;
+mod kafka;
+mod other_writers;
+mod stage;
