@@ -1,0 +1,345 @@
+//! Decides what the watcher does about one session.
+//!
+//! Pure: no clock, no I/O, no randomness, and so no errors. Time is the record's own; replaying a log always yields the same
+//! decisions with the same ids, whatever the batches were and however sessions were interleaved.
+//!
+//! ```text
+//! note, warn   a finding                              freeze   a finding, and a freeze command, once until resumed
+//! ask          a finding; a hold of the shim stays    kill     a finding, and a kill command, once
+//! ```
+
+use crate::context::Context;
+use crate::deviation::{self, Scores};
+use crate::event::Row;
+use crate::integrity::{self, Fault, Standing};
+use crate::rules::{Hit, Rules};
+use crate::session::Session;
+use crate::{approvals, text};
+use ed25519_dalek::VerifyingKey;
+use wk_schemas::body::{Command, Finding, Instruction, Level, Step};
+use wk_schemas::{Body, Bytes, Digest, Record, RecordId, Timestamp, Topic};
+
+/// Findings of one rule in one session; what comes after is counted in the session and not told again.
+const FINDINGS_PER_RULE_MAX: u32 = 50;
+/// Writer whose records the session is folded from; others on the topic are only checked for gaps.
+const SHIM: &str = "shim";
+
+/// What is decided by, beside the session.
+#[derive(Debug)]
+pub struct Judge {
+    /// The rules in force.
+    pub rules: Rules,
+    /// Whose approvals count.
+    pub approvers: Vec<VerifyingKey>,
+    /// Thresholds and times.
+    pub settings: Settings,
+}
+
+/// Thresholds and times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// A command is void so long after the record that led to it.
+    pub command_ttl_us: i64,
+    /// From this score on a deviation is a finding of its own.
+    pub deviation_threshold: u8,
+    /// What is done about such a finding.
+    pub deviation_step: Step,
+    /// Finds, but never commands.
+    pub is_shadow: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            command_ttl_us: 600_000_000,
+            deviation_threshold: deviation::THRESHOLD,
+            deviation_step: Step::Warn,
+            is_shadow: false,
+        }
+    }
+}
+
+/// A record as it came from the log.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Incoming {
+    /// The topic it came on.
+    pub topic: Topic,
+    /// The record.
+    pub record: Record,
+    /// SHA-256 of its datum.
+    pub digest: Digest,
+}
+
+/// A record to be written: everything but its place in the chain and, for a command, its signature.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outgoing {
+    /// The topic it goes to.
+    pub topic: Topic,
+    /// Derived from its causes: deciding again gives the same.
+    pub id: RecordId,
+    /// The records it follows from.
+    pub caused_by: Vec<RecordId>,
+    /// When: the time of the record that led to it.
+    pub occurred_at: Timestamp,
+    /// What it says.
+    pub body: Body,
+}
+
+/// What follows from one record.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Decision {
+    /// In order.
+    pub findings: Vec<Outgoing>,
+    /// In order.
+    pub commands: Vec<Outgoing>,
+}
+
+/// Folds one record into the session and returns the findings and commands that follow.
+///
+/// A `seq` seen before changes nothing: the log delivers at least once. A `seq` that skips ahead yields `SequenceGap` and a
+/// freeze: a hole in an audit log is itself a finding.
+pub fn step(session: &mut Session, judge: &Judge, incoming: &Incoming) -> Decision {
+    let record = &incoming.record;
+    match incoming.topic {
+        Topic::Approvals => match &record.body {
+            Body::Approval(approval) => approvals::answer(session, judge, record, approval),
+            _ => Decision::default(),
+        },
+        Topic::Events => event(session, judge, incoming),
+        Topic::Findings | Topic::Commands | Topic::DeadLetters => Decision::default(),
+    }
+}
+
+fn event(session: &mut Session, judge: &Judge, incoming: &Incoming) -> Decision {
+    let record = &incoming.record;
+    let fault = match integrity::follow(session, &record.header, incoming.digest) {
+        Standing::Repeated => return Decision::default(),
+        Standing::Next => None,
+        Standing::Broken(fault) => Some(fault),
+    };
+    let mut raised: Vec<(Outgoing, Step, String)> = Vec::new();
+    if let Some(fault) = fault {
+        raised.push(broken(judge, record, fault));
+    }
+    if record.header.writer == SHIM {
+        session.tick(record);
+        let context = Context::of(session, record);
+        let scores = deviation::score(session, record, &context);
+        let row = Row::new(record, &context);
+        let mut windows = std::mem::take(&mut session.windows);
+        let hits = judge.rules.judge(&row, &mut windows, session.clock);
+        session.windows = windows;
+        if hits.is_empty() {
+            raised.extend(deviates(session, judge, record, &scores));
+        }
+        for hit in &hits {
+            if is_new(session, hit) {
+                raised.push(found(session, judge, record, &context, &scores, hit));
+            }
+        }
+        scores.remember(&mut session.deviation);
+        session.fold(record, &context);
+    }
+    let mut decision = Decision::default();
+    for (finding, step, reason) in raised {
+        let command = command(session, judge, record, &finding, step, &reason);
+        decision.findings.push(finding);
+        decision.commands.extend(command);
+    }
+    decision
+}
+
+/// Whether a rule has not said this of this object before; a freezing rule may say it again after a resume.
+fn is_new(session: &mut Session, hit: &Hit) -> bool {
+    let subject = text::cut(&hit.subject, 256);
+    let class = if matches!(hit.rule.step, Step::Freeze | Step::Kill) { "freeze" } else { "other" };
+    let key = format!("{class} {} {subject}", hit.rule.id);
+    if let Some(count) = session.raised.get_mut(&key) {
+        *count = count.saturating_add(1);
+        return false;
+    }
+    session.raised.insert(&key, 1);
+    let total = format!("total {}", hit.rule.id);
+    let count = session.raised.get(&total).copied().unwrap_or(0).saturating_add(1);
+    session.raised.insert(&total, count);
+    count <= FINDINGS_PER_RULE_MAX
+}
+
+fn found(
+    session: &Session,
+    judge: &Judge,
+    record: &Record,
+    context: &Context,
+    scores: &Scores,
+    hit: &Hit,
+) -> (Outgoing, Step, String) {
+    let rule = &hit.rule;
+    let mut description = hit.description.clone();
+    if rule.step == Step::Ask {
+        description.push_str(match &record.body {
+            Body::ApprovalRequested(_) => "; it waits for an answer",
+            _ => "; nothing is held, it has happened",
+        });
+    }
+    let finding = Finding {
+        source: "rule".to_owned(),
+        rule_id: rule.id.clone(),
+        title: rule.title.clone(),
+        rule_version: rule.version.clone(),
+        rule_digest: rule.digest,
+        pack_digest: judge.rules.pack_digest,
+        level: rule.level,
+        tags: rule.tags.clone(),
+        description,
+        evidence: evidence(session, record, context, hit),
+        matches: hit.matches.clone(),
+        task_plan_score: points(scores.task_plan.as_ref()),
+        plan_action_score: points(scores.plan_action.as_ref()),
+        action_effect_score: points(scores.action_effect.as_ref()),
+        step: rule.step,
+    };
+    let reason = format!("{}: {}", rule.title, finding.description);
+    (outgoing(record, finding, &format!("rule {}", rule.id)), rule.step, reason)
+}
+
+fn points(score: Option<&deviation::Score>) -> Option<i32> {
+    score.map(|s| i32::from(s.value))
+}
+
+/// The records that show it, oldest first as far as they are known; the one that raised it comes last.
+fn evidence(session: &Session, record: &Record, context: &Context, hit: &Hit) -> Vec<RecordId> {
+    let mut out: Vec<RecordId> = hit.evidence.clone();
+    for field in hit.matches.iter().map(|m| m.field.as_str()) {
+        let prefix = field.split('.').next().unwrap_or(field);
+        let of_context = context.evidence.iter().filter(|(name, _)| *name == prefix).map(|(_, id)| *id);
+        for id in session.evidence(field).into_iter().chain(of_context) {
+            if id != record.header.record_id && !out.contains(&id) {
+                out.push(id);
+            }
+        }
+    }
+    // Version 7 ids of one shim are in order of time.
+    out.sort_unstable();
+    out.dedup();
+    out.push(record.header.record_id);
+    out
+}
+
+/// A deviation that no rule spoke of, once for each edge and reason.
+fn deviates(
+    session: &mut Session,
+    judge: &Judge,
+    record: &Record,
+    scores: &Scores,
+) -> Option<(Outgoing, Step, String)> {
+    let worst = scores.worst().filter(|s| s.value >= judge.settings.deviation_threshold)?;
+    let edges = [
+        (&scores.task_plan, "deviation.task_plan", "PlanDepartsFromTask"),
+        (&scores.plan_action, "deviation.plan_action", "ActionDepartsFromTask"),
+        (&scores.action_effect, "deviation.action_effect", "EffectDepartsFromAction"),
+    ];
+    let (_, rule, title) = edges.into_iter().find(|(s, ..)| s.as_ref() == Some(worst))?;
+    let key = format!("other {rule} {}", text::cut(&worst.reason, 256));
+    if session.raised.contains(&key) {
+        return None;
+    }
+    session.raised.insert(&key, 1);
+    let mut evidence = worst.evidence.clone();
+    evidence.sort_unstable();
+    evidence.dedup();
+    evidence.retain(|id| *id != record.header.record_id);
+    evidence.push(record.header.record_id);
+    let finding = Finding {
+        source: "deviation".to_owned(),
+        rule_id: rule.to_owned(),
+        title: title.to_owned(),
+        rule_version: env!("CARGO_PKG_VERSION").to_owned(),
+        rule_digest: Digest::of(include_bytes!("../data/verbs.txt")),
+        pack_digest: judge.rules.pack_digest,
+        level: Level::High,
+        tags: vec!["atlas.aml.t0051".to_owned()],
+        description: worst.reason.clone(),
+        evidence,
+        matches: Vec::new(),
+        task_plan_score: points(scores.task_plan.as_ref()),
+        plan_action_score: points(scores.plan_action.as_ref()),
+        action_effect_score: points(scores.action_effect.as_ref()),
+        step: judge.settings.deviation_step,
+    };
+    let reason = format!("{title}: {}", worst.reason);
+    Some((outgoing(record, finding, rule), judge.settings.deviation_step, reason))
+}
+
+fn broken(judge: &Judge, record: &Record, fault: Fault) -> (Outgoing, Step, String) {
+    let reason = format!("{}: {}", fault.title, fault.description);
+    let finding = Finding {
+        source: "integrity".to_owned(),
+        rule_id: fault.rule.to_owned(),
+        title: fault.title.to_owned(),
+        rule_version: env!("CARGO_PKG_VERSION").to_owned(),
+        rule_digest: Digest::ZERO,
+        pack_digest: judge.rules.pack_digest,
+        level: Level::Critical,
+        tags: vec!["attack.defense-evasion".to_owned(), "attack.t1562".to_owned()],
+        description: fault.description,
+        evidence: vec![record.header.record_id],
+        matches: Vec::new(),
+        task_plan_score: None,
+        plan_action_score: None,
+        action_effect_score: None,
+        step: fault.step,
+    };
+    (outgoing(record, finding, fault.rule), fault.step, reason)
+}
+
+fn outgoing(record: &Record, finding: Finding, name: &str) -> Outgoing {
+    Outgoing {
+        topic: Topic::Findings,
+        id: RecordId::derived(&[record.header.record_id], name),
+        caused_by: finding.evidence.clone(),
+        occurred_at: record.header.occurred_at,
+        body: finding.into(),
+    }
+}
+
+/// The command that a finding leads to. A session is frozen once until it is resumed, and killed once.
+fn command(
+    session: &mut Session,
+    judge: &Judge,
+    record: &Record,
+    finding: &Outgoing,
+    step: Step,
+    reason: &str,
+) -> Option<Outgoing> {
+    let at = record.header.occurred_at;
+    let instruction = match step {
+        Step::Freeze => Instruction::Freeze,
+        Step::Kill => Instruction::Kill,
+        Step::Note | Step::Warn | Step::Ask | Step::Unspecified => return None,
+    };
+    let is_asked = session.asked.is_some_and(|a| a.is_kill || (step == Step::Freeze && at.0 <= a.until));
+    let is_frozen = step == Step::Freeze && session.frozen_by.is_some();
+    if judge.settings.is_shadow || session.has_ended || is_asked || is_frozen {
+        return None;
+    }
+    let expires_at = at.plus_micros(judge.settings.command_ttl_us);
+    session.asked = Some(crate::session::Asked { is_kill: step == Step::Kill, until: expires_at.0 });
+    let command = Command {
+        instruction,
+        ticket: None,
+        policy: None,
+        reason: text::cut(reason, 1024).to_owned(),
+        by: "watcher".to_owned(),
+        issued_at: at,
+        expires_at,
+        key_id: String::new(),
+        signature: Bytes::default(),
+    };
+    Some(Outgoing {
+        topic: Topic::Commands,
+        id: RecordId::derived(&[finding.id], instruction.as_str()),
+        caused_by: vec![finding.id],
+        occurred_at: at,
+        body: command.into(),
+    })
+}

@@ -1,0 +1,234 @@
+//! Folding one record into the session. What a record means for rules is in `context.rs`; here it only becomes memory.
+
+use super::{
+    Allowed, CALL_BYTES_MAX, Call, PROMPT_BYTES_MAX, PROMPTS_MAX, Plan, Process, SECRETS_MAX, STEP_BYTES_MAX,
+    STEPS_MAX, Said, SecretRead, Seen, Session, Ticket, host_key,
+};
+use crate::context::{Context, Object};
+use crate::places;
+use crate::text::{self, cut};
+use uuid::Uuid;
+use wk_schemas::body::{
+    ApprovalRequested, ApprovalResolved, ConnectionAttempted, FileAccessed, Instruction, Mediation, NetworkOperation,
+    Outcome, PlanDeclared, ProcessStarted, Resolution, ToolCalled, ToolReturned,
+};
+use wk_schemas::{Body, Record};
+
+/// Values are followed out of this much of a tool's answer.
+const RESULT_BYTES_MAX: usize = 64 * 1024;
+/// So many values are taken from one answer.
+const RESULT_VALUES_MAX: usize = 200;
+
+impl Session {
+    /// Moves the logical clock to the record, and tells when the session began.
+    pub(crate) fn tick(&mut self, record: &Record) {
+        let at = record.header.occurred_at.0;
+        self.clock = at.max(self.clock.saturating_add(1));
+        self.started_at.get_or_insert(at);
+    }
+
+    /// Folds a record in, with the context that was computed for it against the state before.
+    pub(crate) fn fold(&mut self, record: &Record, context: &Context) {
+        let id = record.header.record_id.0;
+        let at = record.header.occurred_at.0;
+        match &record.body {
+            Body::SessionStarted(b) => {
+                self.started_at = Some(at);
+                self.workspace = (!b.workspace.is_empty()).then(|| b.workspace.clone());
+                self.adapter.clone_from(&b.adapter);
+            }
+            Body::SessionEnded(_) | Body::SessionKilled(_) => self.end(),
+            Body::PromptSubmitted(b) => {
+                if self.prompts.len() >= PROMPTS_MAX {
+                    // The first prompt is the task; later ones amend it, and the newest amends most.
+                    self.prompts.remove(1);
+                }
+                self.prompts.push(Said { text: cut(&b.text, PROMPT_BYTES_MAX).into(), record: id });
+            }
+            Body::PlanDeclared(b) => self.declare(b, id),
+            Body::ToolCalled(b) => self.call(b, id, context),
+            Body::ToolReturned(b) => self.answer(b, id),
+            Body::ProcessStarted(b) => self.process(b),
+            Body::ProcessExited(b) => {
+                self.processes.remove(&b.actor.process_uid);
+            }
+            Body::FileAccessed(b) => self.file(b, id, at, context),
+            Body::ConnectionAttempted(b) => self.connection(b, id, context),
+            Body::NameResolved(b) => {
+                for address in &b.addresses {
+                    self.names.insert(address, b.name.trim_end_matches('.').to_lowercase());
+                }
+            }
+            Body::RecordsLost(b) => self.lost = self.lost.saturating_add(b.count.max(1)),
+            Body::PolicyApplied(b) => {
+                if self.policy.is_some() {
+                    // Another policy may allow what the last one refused.
+                    self.denied.clear();
+                }
+                self.allowed = Allowed::read(&b.text);
+                self.allowed.truncate(512);
+                self.policy = Some(format!("{} {}", b.name, b.digest));
+            }
+            Body::ApprovalRequested(b) => self.ask(b, id, context),
+            Body::ApprovalResolved(b) => self.resolve(b, id),
+            Body::SessionFrozen(b) => self.frozen_by = Some(b.command_id.map_or(Uuid::nil(), |c| c.0)),
+            Body::SessionResumed(_) => self.resume(),
+            Body::Thought(_)
+            | Body::Finding(_)
+            | Body::Command(_)
+            | Body::Approval(_)
+            | Body::QueryRun(_)
+            | Body::EvidenceExported(_)
+            | Body::DeadLetter(_) => {}
+        }
+    }
+
+    /// The session goes on after a freeze: what froze it may do so again.
+    pub(crate) fn resume(&mut self) {
+        self.frozen_by = None;
+        self.asked = self.asked.filter(|a| a.is_kill);
+        let freezing: Vec<String> =
+            self.raised.iter().filter(|(k, _)| k.starts_with("freeze ")).map(|(k, _)| k.to_owned()).collect();
+        for key in freezing {
+            self.raised.remove(&key);
+        }
+    }
+
+    /// What is needed only while the session runs is dropped; the chains stay, so that a late record finds its place.
+    fn end(&mut self) {
+        self.has_ended = true;
+        self.calls.clear();
+        self.processes.clear();
+        self.names.clear();
+        self.values.clear();
+        self.windows = crate::rules::Windows::default();
+        self.deviation = crate::deviation::Memory::default();
+    }
+
+    fn declare(&mut self, b: &PlanDeclared, id: Uuid) {
+        self.plans = self.plans.saturating_add(1);
+        let steps = b.steps.iter().take(STEPS_MAX).map(|s| cut(&s.text, STEP_BYTES_MAX).into()).collect();
+        self.plan = Some(Plan { record: id, revision: b.revision, steps, confidence: b.confidence });
+    }
+
+    fn call(&mut self, b: &ToolCalled, id: Uuid, context: &Context) {
+        self.calls_total = self.calls_total.saturating_add(1);
+        let words = b.command_text.as_deref().unwrap_or(&b.arguments);
+        let call = Call {
+            record: id,
+            tool: b.tool.clone(),
+            class: b.tool_class.clone(),
+            text: cut(words, CALL_BYTES_MAX).to_owned(),
+            is_open: b.decision != "denied",
+        };
+        self.calls.insert(&b.tool_call_id, call);
+        if b.decision == "denied" {
+            self.deny(&context.object, id);
+            for value in text::values(words, 32).iter().filter(|v| v.form == text::Form::Path) {
+                // Only credentials: other paths of a refused command are touched by honest work all the time. `~/x` is known
+                // by its ending, because the home folder is not in the record.
+                if places::secret(&value.text.replacen('~', "/home/user", 1)).is_some() {
+                    self.denied.insert_first(&format!("read {}", value.text), id);
+                }
+            }
+        }
+    }
+
+    fn answer(&mut self, b: &ToolReturned, id: Uuid) {
+        if let Some(call) = self.calls.get_mut(&b.tool_call_id) {
+            call.is_open = false;
+        }
+        let output = cut(&b.output, RESULT_BYTES_MAX);
+        for value in text::values(output, RESULT_VALUES_MAX) {
+            let key = format!("{:?} {}", value.form, value.text);
+            let is_prose = crate::deviation::is_prose(output, value.at);
+            match self.values.get_mut(&key) {
+                // Once a value has stood in a field of its own, it is data.
+                Some(seen) => seen.is_prose &= is_prose,
+                None => self.values.insert(&key, Seen { record: id, is_prose }),
+            }
+        }
+    }
+
+    fn process(&mut self, b: &ProcessStarted) {
+        if matches!(b.outcome, Outcome::Allowed | Outcome::Succeeded) {
+            let process = Process {
+                image: b.actor.image.clone(),
+                parent: b.parent_process_uid.clone(),
+                call: b.actor.tool_call_id.clone(),
+            };
+            self.processes.insert(&b.actor.process_uid, process);
+        }
+    }
+
+    fn file(&mut self, b: &FileAccessed, id: Uuid, at: i64, context: &Context) {
+        let was_had = matches!(b.outcome, Outcome::Allowed | Outcome::Succeeded);
+        if let Some(secret) = context.secret.filter(|_| was_had) {
+            if self.secrets.len() >= SECRETS_MAX {
+                self.secrets.remove(0);
+            }
+            self.secrets.push(SecretRead { path: b.path.clone(), kind: secret.kind.to_owned(), at, record: id });
+        }
+    }
+
+    fn connection(&mut self, b: &ConnectionAttempted, id: Uuid, context: &Context) {
+        if matches!(b.outcome, Outcome::Denied) {
+            self.deny(&context.object, id);
+        }
+        let is_out = matches!(b.operation, NetworkOperation::Connect | NetworkOperation::Send);
+        if let Object::Host { name, address, port } = &context.object
+            && is_out
+        {
+            let had_nothing = self.calls_total == 0 && self.secrets.is_empty();
+            if had_nothing && b.actor.mediation == Mediation::Agent && !matches!(b.outcome, Outcome::Denied) {
+                self.endpoints.insert_first(&host_key(address, *port), id);
+            }
+            self.hosts.insert_first(address, id);
+            if let Some(name) = name {
+                self.hosts.insert_first(name, id);
+            }
+        }
+    }
+
+    fn ask(&mut self, b: &ApprovalRequested, id: Uuid, context: &Context) {
+        let ticket = Ticket { record: id, objects: context.object.keys(), is_open: true };
+        self.tickets.insert(&b.ticket.to_string(), ticket);
+    }
+
+    fn resolve(&mut self, b: &ApprovalResolved, id: Uuid) {
+        let Some(ticket) = self.tickets.get_mut(&b.ticket.to_string()) else { return };
+        ticket.is_open = false;
+        let objects = ticket.objects.clone();
+        for object in &objects {
+            match b.resolution {
+                Resolution::Granted => {
+                    self.denied.remove(object);
+                    self.granted.insert_first(object, id);
+                }
+                Resolution::Denied | Resolution::Expired => {
+                    self.granted.remove(object);
+                    self.denied.insert_first(object, id);
+                }
+                Resolution::Abandoned | Resolution::Unspecified => {}
+            }
+        }
+    }
+
+    fn deny(&mut self, object: &Object, id: Uuid) {
+        for key in object.keys() {
+            self.denied.insert_first(&key, id);
+        }
+    }
+
+    /// Takes note of a person's answer before the shim has carried it out, so that the grant is known when its effect comes.
+    pub(crate) fn note_answer(&mut self, ticket: Option<&str>, decision: Instruction, id: Uuid) {
+        if decision == Instruction::Grant
+            && let Some(ticket) = ticket.and_then(|t| self.tickets.get(t))
+        {
+            for object in ticket.objects.clone() {
+                self.denied.remove(&object);
+                self.granted.insert_first(&object, id);
+            }
+        }
+    }
+}

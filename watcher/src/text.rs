@@ -1,0 +1,342 @@
+//! Words, names and values in text: what the context fields and the deviation score compare.
+//!
+//! Everything here is lexical and deterministic. It does not understand; it finds what is literally there.
+
+use regex::Regex;
+use std::collections::BTreeSet;
+use std::sync::LazyLock;
+
+/// Words that say nothing about what is meant.
+const STOP: &[&str] = &[
+    "a", "an", "and", "any", "are", "as", "at", "be", "but", "by", "can", "could", "do", "does", "for", "from", "had",
+    "has", "have", "how", "i", "if", "in", "into", "is", "it", "its", "just", "like", "me", "my", "no", "not", "of",
+    "on", "or", "our", "out", "please", "should", "so", "some", "than", "that", "the", "their", "them", "then",
+    "there", "these", "they", "this", "to", "up", "us", "was", "we", "what", "when", "which", "will", "with", "would",
+    "you", "your",
+];
+
+/// The stems of the words in `text`, stop words left out. `readFile`, `read_file` and `reading files` give the same stems.
+#[must_use]
+pub fn stems(text: &str) -> BTreeSet<String> {
+    words(text).into_iter().filter(|w| w.len() > 1 && !STOP.contains(&w.as_str())).map(|w| stem(&w)).collect()
+}
+
+/// The lower-case words in `text`; a change from small to capital letter begins a new one.
+#[must_use]
+pub fn words(text: &str) -> Vec<String> {
+    let mut out = Vec::new();
+    let mut word = String::new();
+    let mut was_lower = false;
+    for c in text.chars() {
+        let is_part = c.is_alphanumeric();
+        if (!is_part || (was_lower && c.is_uppercase())) && !word.is_empty() {
+            out.push(std::mem::take(&mut word));
+        }
+        if is_part {
+            word.extend(c.to_lowercase());
+        }
+        was_lower = c.is_lowercase();
+    }
+    if !word.is_empty() {
+        out.push(word);
+    }
+    out
+}
+
+/// Takes the common English endings off a lower-case word: a crude stem, the same for all forms of most words.
+#[must_use]
+pub fn stem(word: &str) -> String {
+    let mut w = word.to_owned();
+    if !w.is_ascii() || w.len() < 4 {
+        return w;
+    }
+    for (ending, put, least) in
+        [("ies", "y", 5), ("sses", "ss", 5), ("ing", "", 6), ("ed", "", 5), ("es", "", 5), ("s", "", 4)]
+    {
+        if w.len() >= least && w.ends_with(ending) && !(ending == "s" && (w.ends_with("ss") || w.ends_with("us"))) {
+            w.truncate(w.len() - ending.len());
+            w.push_str(put);
+            break;
+        }
+    }
+    // `stopp` from `stopped`, `updat` from `updating`, `update`: the last doubled letter and a last `e` go.
+    if let [.., a, b] = w.as_bytes()
+        && a == b
+        && !matches!(b, b'l' | b's' | b'e')
+    {
+        w.pop();
+    }
+    if w.len() > 3 && w.ends_with('e') {
+        w.pop();
+    }
+    w
+}
+
+/// Whether `needle` stands in `text` as a name of its own, not inside a longer one; case is ignored.
+#[must_use]
+pub fn names(text: &str, needle: &str) -> bool {
+    names_lower(&text.to_lowercase(), &needle.to_lowercase())
+}
+
+/// As [`names`], for arguments that are lower case already.
+#[must_use]
+pub fn names_lower(text: &str, needle: &str) -> bool {
+    let is_part = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
+    !needle.is_empty()
+        && text.match_indices(needle).any(|(at, found)| {
+            let before = text[..at].chars().next_back();
+            let mut after = text[at + found.len()..].chars();
+            let next = after.next();
+            // A full stop ends a sentence unless the name goes on behind it.
+            let ends = match next {
+                Some('.') => !after.next().is_some_and(is_part),
+                Some(c) => !is_part(c),
+                None => true,
+            };
+            ends && !before.is_some_and(|c| is_part(c) || (c == '.' && !needle.starts_with('.')))
+        })
+}
+
+/// Whether `text`, which is lower case, names the host: in full, or the domain that it belongs to.
+#[must_use]
+pub fn names_host(text: &str, host: &str) -> bool {
+    let host = host.to_lowercase();
+    if host.is_empty() {
+        return false;
+    }
+    if names_lower(text, &host) {
+        return true;
+    }
+    if host.parse::<std::net::IpAddr>().is_ok() {
+        return false;
+    }
+    let mut rest = host.as_str();
+    while let Some((_, parent)) = rest.split_once('.') {
+        // A top-level domain alone names nobody.
+        if !parent.contains('.') {
+            break;
+        }
+        if names_lower(text, parent) {
+            return true;
+        }
+        rest = parent;
+    }
+    false
+}
+
+/// A text that is compared with many records: what is asked of it again and again is worked out once.
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(from = "String", into = "String")]
+pub struct Phrase {
+    text: String,
+    lower: String,
+    stems: BTreeSet<String>,
+}
+
+impl From<String> for Phrase {
+    fn from(text: String) -> Self {
+        Self { lower: text.to_lowercase(), stems: stems(&text), text }
+    }
+}
+
+impl From<Phrase> for String {
+    fn from(phrase: Phrase) -> Self {
+        phrase.text
+    }
+}
+
+impl From<&str> for Phrase {
+    fn from(text: &str) -> Self {
+        text.to_owned().into()
+    }
+}
+
+impl Phrase {
+    /// The text as it is.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The text in lower case.
+    #[must_use]
+    pub fn lower(&self) -> &str {
+        &self.lower
+    }
+
+    /// See [`stems`].
+    #[must_use]
+    pub const fn stems(&self) -> &BTreeSet<String> {
+        &self.stems
+    }
+
+    /// See [`names_lower`]; `needle` is lower case.
+    #[must_use]
+    pub fn names(&self, needle: &str) -> bool {
+        names_lower(&self.lower, needle)
+    }
+
+    /// See [`names_host`].
+    #[must_use]
+    pub fn names_host(&self, host: &str) -> bool {
+        names_host(&self.lower, host)
+    }
+}
+
+/// The form of a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+pub enum Form {
+    /// `mark@example.org`
+    Email,
+    /// `https://example.org/x` and bare `www.example.org`, `files.example.org`.
+    Url,
+    /// `203.0.113.7`
+    Address,
+    /// IBAN, card, account, phone: a long run with many digits.
+    Number,
+    /// `/etc/passwd`, `~/.ssh/id_rsa`
+    Path,
+    /// A long token of mixed characters: key, hash, password.
+    Token,
+}
+
+/// A value worth following through a session, in a normal form.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Value {
+    /// What it looks like.
+    pub form: Form,
+    /// Lower case, blanks and trailing punctuation taken off.
+    pub text: String,
+    /// Where it begins in the text it was found in.
+    pub at: usize,
+}
+
+static VALUES: LazyLock<Vec<(Form, Regex)>> = LazyLock::new(|| {
+    let compile =
+        |form, pattern| (form, Regex::new(pattern).expect("the pattern is a constant and a test compiles it"));
+    vec![
+        compile(Form::Email, r"[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+"),
+        compile(
+            Form::Url,
+            r"(?:https?|ftp|ssh|git)://[^\s'\x22<>()\[\]{}|\\^`]+|\b(?:www\.)[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+(?:/[^\s'\x22<>()]*)?",
+        ),
+        compile(Form::Address, r"\b(?:\d{1,3}\.){3}\d{1,3}\b"),
+        compile(Form::Number, r"\b[A-Z]{2}\d{2}[A-Z0-9]{10,30}\b|\+?\b\d[\d -]{8,22}\d\b"),
+        compile(Form::Path, r"(?:^|[\s'\x22=:(<>])(~?/[A-Za-z0-9._+@-]+(?:/[A-Za-z0-9._+@-]+)+)"),
+        compile(Form::Token, r"\b[A-Za-z0-9_+/=-]{20,}\b"),
+    ]
+});
+
+/// The values in `text`, at most `max`, in a fixed order. A value is found once under the first form that fits.
+#[must_use]
+pub fn values(text: &str, max: usize) -> Vec<Value> {
+    let mut out: Vec<Value> = Vec::new();
+    let mut taken: Vec<(usize, usize)> = Vec::new();
+    for (form, regex) in VALUES.iter() {
+        for found in regex.captures_iter(text) {
+            let Some(whole) = found.get(1).or_else(|| found.get(0)) else { continue };
+            let (start, end) = (whole.start(), whole.end());
+            if taken.iter().any(|(s, e)| start < *e && *s < end) {
+                continue;
+            }
+            let cleaned = normal(*form, whole.as_str());
+            if !is_value(*form, &cleaned) {
+                continue;
+            }
+            taken.push((start, end));
+            if !out.iter().any(|v| v.form == *form && v.text == cleaned) {
+                out.push(Value { form: *form, text: cleaned, at: start });
+            }
+            if out.len() >= max {
+                return out;
+            }
+        }
+    }
+    out
+}
+
+fn normal(form: Form, text: &str) -> String {
+    let trimmed = text.trim_end_matches(['.', ',', ';', ':', '!', '?']).to_lowercase();
+    match form {
+        Form::Number => trimmed.chars().filter(|c| c.is_alphanumeric()).collect(),
+        Form::Url => trimmed.trim_end_matches('/').to_owned(),
+        Form::Email | Form::Address | Form::Path | Form::Token => trimmed,
+    }
+}
+
+/// Dates look like numbers and long words look like tokens: those are not worth following.
+fn is_value(form: Form, text: &str) -> bool {
+    let digits = text.chars().filter(char::is_ascii_digit).count();
+    match form {
+        Form::Number => digits >= 9 && !((text.starts_with("19") || text.starts_with("20")) && text.len() <= 14),
+        Form::Token => digits >= 4 && text.chars().any(|c| c.is_ascii_alphabetic()),
+        Form::Email | Form::Url | Form::Address | Form::Path => true,
+    }
+}
+
+/// The host of a URL value, if it has one.
+#[must_use]
+pub fn host_of(url: &str) -> Option<&str> {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#']).next()?;
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let host = host.split(':').next()?;
+    (!host.is_empty()).then_some(host)
+}
+
+/// The first `max` bytes of `text`, cut at a character.
+#[must_use]
+pub fn cut(text: &str, max: usize) -> &str {
+    if text.len() <= max {
+        return text;
+    }
+    let mut end = max;
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forms_of_a_word_have_one_stem() {
+        for group in [["update", "updates", "updating"], ["file", "files", "filed"], ["stop", "stops", "stopped"]] {
+            let all: BTreeSet<String> = group.iter().map(|w| stem(w)).collect();
+            assert_eq!(all.len(), 1, "{group:?}: {all:?}");
+        }
+        assert_eq!(stems("readFile"), stems("read the files"));
+    }
+
+    #[test]
+    fn a_name_is_not_found_inside_a_longer_one() {
+        assert!(names("look at id_rsa.", "id_rsa"));
+        assert!(names("cat ~/.ssh/id_rsa", "id_rsa"));
+        assert!(!names("cat id_rsa.pub", "id_rsa"));
+        assert!(!names("my_id_rsa", "id_rsa"));
+        assert!(names("edit .env now", ".env"));
+    }
+
+    #[test]
+    fn a_host_is_named_by_its_domain_but_not_by_its_top_level_domain() {
+        assert!(names_host("fetch it from example.org", "files.example.org"));
+        assert!(!names_host("an org chart", "files.example.org"));
+        assert!(!names_host("version 0.113.7", "203.0.113.7"));
+    }
+
+    #[test]
+    fn values_are_found_in_prose_and_dates_are_not() {
+        let found =
+            values("Send it to Mark.B@x.org by 2024-05-30 10:20, see https://e.org/a. IBAN GB29NWBK60161331926819", 10);
+        let texts: Vec<&str> = found.iter().map(|v| v.text.as_str()).collect();
+        assert_eq!(texts, ["mark.b@x.org", "https://e.org/a", "gb29nwbk60161331926819"]);
+    }
+
+    #[test]
+    fn host_of_a_url_is_without_user_and_port() {
+        assert_eq!(host_of("https://u:p@e.org:8443/x"), Some("e.org"));
+        assert_eq!(host_of("www.e.org/x"), Some("www.e.org"));
+    }
+}
