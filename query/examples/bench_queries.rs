@@ -1,0 +1,200 @@
+//! Five questions of a SOC on a lake of synthetic records, against DuckDB on the same files, in one run.
+//!
+//! ```sh
+//! cargo run --release -p wk-query --example bench_queries -- --records 5000000 --lake /tmp/bench-lake --python venv/bin/python
+//! ```
+//! The lake is made by wk-store, commit by commit, so its layout is the real one; a folder that holds a lake already is used as it is.
+//! Every question is asked `--runs` times by each engine in turn, and the best time counts; both must give the same rows. Without
+//! `--python` (an interpreter that can import duckdb) only our own times are printed, and that is said.
+
+#![expect(clippy::unwrap_used, reason = "what it shares with the tests fails by panicking")]
+
+#[path = "../tests/it/agents.rs"]
+mod agents;
+#[path = "../tests/it/keeper.rs"]
+mod keeper;
+
+use serde_json::{Value, json};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use wk_query::{Asker, Config, Engine};
+use wk_store::Lake;
+
+/// Records in one commit: two seconds of a busy log.
+const COMMIT_RECORDS: u64 = 100_000;
+const DUCKDB: &str = include_str!("bench_duckdb.py");
+
+/// A question, as an analyst asks us and as DuckDB hears it over the raw files.
+struct Question {
+    name: &'static str,
+    ours: String,
+    theirs: String,
+}
+
+fn questions(session: &str) -> Vec<Question> {
+    let question = |name, ours: &str, theirs: &str| Question { name, ours: ours.into(), theirs: theirs.into() };
+    vec![
+        question(
+            "session timeline",
+            &format!(
+                "SELECT occurred_at, kind, tool_called['tool'], process_started['command_line'], file_accessed['path'], \
+                 connection_attempted['host_name'] FROM records WHERE session_id = '{session}' ORDER BY occurred_at, seq"
+            ),
+            &format!(
+                "SELECT occurred_at, kind, tool_called.tool, process_started.command_line, file_accessed.path, \
+                 connection_attempted.host_name FROM records WHERE session_id = '{session}' ORDER BY occurred_at, seq"
+            ),
+        ),
+        question(
+            "top talkers",
+            "SELECT host_name, count(*) AS n FROM connections WHERE outcome <> 'HELD' GROUP BY host_name ORDER BY n DESC, host_name LIMIT 20",
+            "SELECT connection_attempted.host_name AS h, count(*) AS n FROM records WHERE kind = 'connection_attempted' \
+             GROUP BY h ORDER BY n DESC, h LIMIT 20",
+        ),
+        question(
+            "first-seen hosts",
+            "SELECT host_name, min(time) AS first FROM connections WHERE outcome <> 'HELD' GROUP BY host_name ORDER BY first DESC, host_name LIMIT 50",
+            "SELECT connection_attempted.host_name AS h, min(occurred_at) AS first FROM records WHERE kind = 'connection_attempted' \
+             GROUP BY h ORDER BY first DESC, h LIMIT 50",
+        ),
+        question(
+            "needle by path",
+            "SELECT time, session_id, image FROM file_access WHERE path = '/home/agent/.ssh/id_rsa' ORDER BY time, session_id LIMIT 100",
+            "SELECT occurred_at, session_id, file_accessed.actor.image FROM records WHERE kind = 'file_accessed' \
+             AND file_accessed.path = '/home/agent/.ssh/id_rsa' ORDER BY occurred_at, session_id LIMIT 100",
+        ),
+        question(
+            "long tail of processes",
+            "SELECT image, count(*) AS n, min(time) AS first FROM processes GROUP BY image HAVING count(*) < 4 ORDER BY n, image LIMIT 100",
+            "SELECT process_started.actor.image AS i, count(*) AS n, min(occurred_at) AS first FROM records \
+             WHERE kind = 'process_started' GROUP BY i HAVING count(*) < 4 ORDER BY n, i LIMIT 100",
+        ),
+    ]
+}
+
+struct Options {
+    records: u64,
+    runs: usize,
+    lake: PathBuf,
+    python: Option<PathBuf>,
+    filter_while_reading: bool,
+}
+
+fn options() -> Options {
+    let mut options =
+        Options { records: 1_000_000, runs: 5, lake: PathBuf::new(), python: None, filter_while_reading: false };
+    let mut arguments = std::env::args().skip(1);
+    while let Some(name) = arguments.next() {
+        let mut value = || arguments.next().unwrap_or_else(|| panic!("{name} wants a value"));
+        match name.as_str() {
+            "--records" => options.records = value().parse().expect("--records wants a number"),
+            "--runs" => options.runs = value().parse().expect("--runs wants a number"),
+            "--lake" => options.lake = value().into(),
+            "--python" => options.python = Some(value().into()),
+            "--filter-while-reading" => options.filter_while_reading = true,
+            other => panic!("unknown option {other}"),
+        }
+    }
+    assert!(options.lake.file_name().is_some(), "--lake wants a folder");
+    options
+}
+
+#[tokio::main]
+async fn main() {
+    let options = options();
+    let lake = match Lake::open(&options.lake).await {
+        Ok(lake) => lake,
+        Err(_) => make(&options.lake, options.records).await,
+    };
+    let snapshot = lake.snapshot();
+    let bytes: u64 = snapshot.files.iter().map(|file| file.size).sum();
+    println!("{} records, {} files, {} MiB", snapshot.records(), snapshot.files.len(), bytes >> 20);
+
+    let config = Config { filter_while_reading: options.filter_while_reading, ..Config::default() };
+    let engine = Engine::open(lake, config, Arc::new(|_| ())).expect("the engine opens");
+    let asked = questions(&agents::session_name(303));
+    let mut theirs = options.python.as_deref().map(|python| duckdb(python, &options, &snapshot.files, &asked));
+    if theirs.is_none() {
+        println!("DuckDB: SKIPPED, no --python");
+    }
+    println!("| question | rows | wk ms | DuckDB ms | ratio |\n|---|---|---|---|---|");
+    let mut same = true;
+    for (i, question) in asked.iter().enumerate() {
+        let (rows, ours) = best(&engine, &question.ours, options.runs).await;
+        let Some(theirs) = theirs.as_mut().map(|all| &all[i]) else {
+            println!("| {} | {rows} | {:.1} | | |", question.name, ours.as_secs_f64() * 1e3);
+            continue;
+        };
+        let ms = theirs["ms"].as_f64().expect("the script gives milliseconds");
+        let ratio = ours.as_secs_f64() * 1e3 / ms;
+        println!("| {} | {rows} | {:.1} | {ms:.1} | {ratio:.2} |", question.name, ours.as_secs_f64() * 1e3);
+        if theirs["rows"].as_u64() != Some(rows) {
+            println!("DIFFERENT: DuckDB gives {} rows", theirs["rows"]);
+            same = false;
+        }
+    }
+    assert!(same, "the engines do not agree");
+}
+
+async fn make(folder: &Path, records: u64) -> Lake {
+    let started = now();
+    let mut keeper = keeper::Keeper::create(folder).await;
+    let mut number = 0;
+    while keeper.records < records {
+        let mut said = Vec::new();
+        while u64::try_from(said.len()).expect("fits") < COMMIT_RECORDS {
+            // Ten minutes of a hundred agents at a time, going on through the days.
+            let start = agents::START + i64::try_from(number).expect("few sessions") * 6_000_000;
+            said.extend(agents::session(number, start, 20));
+            number += 1;
+        }
+        keeper.commit(said).await;
+    }
+    let seconds = started.elapsed().as_secs_f64();
+    println!(
+        "made the lake in {seconds:.0} s ({:.0} records/s)",
+        f64::from(u32::try_from(keeper.records).expect("fewer than four billion")) / seconds
+    );
+    keeper.writer.lake().clone()
+}
+
+async fn best(engine: &Engine, sql: &str, runs: usize) -> (u64, Duration) {
+    let mut rows = 0;
+    let mut best = Duration::MAX;
+    for _ in 0..runs {
+        let asker = Asker { user: "bench".into(), door: "shell".into() };
+        let started = now();
+        let answer = engine.query(sql, asker).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+        let batches = answer.all().await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+        best = best.min(started.elapsed());
+        rows = batches.iter().map(|batch| u64::try_from(batch.num_rows()).expect("fits")).sum();
+    }
+    (rows, best)
+}
+
+fn duckdb(python: &Path, options: &Options, files: &[Arc<wk_store::DataFile>], asked: &[Question]) -> Vec<Value> {
+    let files: Vec<_> = files.iter().map(|file| options.lake.join(&file.path)).collect();
+    let job = json!({
+        "files": files,
+        "questions": asked.iter().map(|question| question.theirs.as_str()).collect::<Vec<_>>(),
+        "runs": options.runs,
+    });
+    let mut child = Command::new(python)
+        .args(["-c", DUCKDB])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("python starts");
+    child.stdin.take().expect("piped").write_all(job.to_string().as_bytes()).expect("the script reads its job");
+    let output = child.wait_with_output().expect("the script ends");
+    assert!(output.status.success(), "the DuckDB script failed");
+    serde_json::from_slice(&output.stdout).expect("the script answers in JSON")
+}
+
+#[expect(clippy::disallowed_methods, reason = "a benchmark measures")]
+fn now() -> Instant {
+    Instant::now()
+}

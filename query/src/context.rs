@@ -1,0 +1,428 @@
+//! The engine: takes a question, answers it from the newest version of the table, and tells what was asked.
+
+use crate::clock;
+use crate::config::Config;
+use crate::error::{QueryError, TooMuch, from_planner};
+use crate::guard;
+use crate::limits::Limits;
+use crate::records::{Pinned, Records, STORE};
+use crate::stop::{Stop, stoppable};
+use crate::views;
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use datafusion::catalog::{SchemaProvider, TableProvider};
+use datafusion::common::{DataFusionError, TableReference};
+use datafusion::datasource::ViewTable;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::object_store::DefaultObjectStoreRegistry;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::physical_plan::execute_stream;
+use datafusion::prelude::{SessionConfig, SessionContext};
+use futures::StreamExt as _;
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+use wk_schemas::body::QueryRun;
+use wk_store::Lake;
+
+/// Catalog and schema that the views live in.
+const CATALOG: &str = "lake";
+const SCHEMA: &str = "public";
+
+/// Called once for every question, answered or not.
+pub type OnQuery = Arc<dyn Fn(QueryRun) + Send + Sync>;
+
+/// Who asks, and through which door; goes into the record of the question.
+#[derive(Debug, Clone)]
+pub struct Asker {
+    /// Name of the person or service.
+    pub user: String,
+    /// Which door: shell, postgres, flight, http.
+    pub door: String,
+}
+
+/// Answers questions. Cheap to share; every question sees the newest version of the table as a whole.
+pub struct Engine {
+    context: SessionContext,
+    lake: Arc<Lake>,
+    limits: Arc<Limits>,
+    on_query: OnQuery,
+    /// Threads of its own, so that a question can neither stop nor be stopped by what else the process does.
+    runtime: Option<Runtime>,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("lake", &self.lake).field("limits", &self.limits).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        // Dropping a runtime waits for its threads, which is not allowed inside another runtime.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Engine {
+    /// Makes an engine over a lake. Nothing is read yet.
+    ///
+    /// # Errors
+    /// When its threads cannot be started.
+    pub fn open(lake: impl Into<Arc<Lake>>, config: Config, on_query: OnQuery) -> Result<Self, QueryError> {
+        let lake = lake.into();
+        let mut builder = Builder::new_multi_thread();
+        if let Some(threads) = config.threads {
+            builder.worker_threads(threads.get());
+        }
+        let runtime =
+            builder.thread_name("wk-query").enable_all().build().map_err(|error| QueryError::Failed {
+                message: format!("failed to start the query threads: {error}"),
+            })?;
+        let context = context(&lake, &config, runtime.metrics().num_workers()).map_err(|e| internal(&e))?;
+        Ok(Self { context, lake, limits: Arc::new(Limits::new(config)), on_query, runtime: Some(runtime) })
+    }
+
+    /// The limits in force.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.limits.config
+    }
+
+    /// Asks one question. Returns once the first rows can be made; they come through [`Answer::next`].
+    ///
+    /// # Errors
+    /// [`QueryError`] says what is wrong with the question, or which limit it met.
+    pub async fn query(&self, sql: &str, asker: Asker) -> Result<Answer, QueryError> {
+        let mut run = Run::new(sql, asker, Arc::clone(&self.on_query));
+        match self.start(sql, &mut run).await {
+            Ok((schema, rows, task)) => Ok(Answer { schema, rows, task, limits: Arc::clone(&self.limits), run }),
+            Err(error) => {
+                run.finish(Some(&error));
+                Err(error)
+            }
+        }
+    }
+
+    async fn start(&self, sql: &str, run: &mut Run) -> Result<(SchemaRef, Rows, Task), QueryError> {
+        let place = self.limits.place().await?;
+        let snapshot = self.lake.refresh().await.map_err(|error| QueryError::Lake { message: chain(&error) })?;
+        run.body.table_version = i64::try_from(snapshot.version).unwrap_or(i64::MAX);
+        let pinned = Pinned { snapshot, scan_bytes: self.limits.config.scan_bytes };
+        let context = self.pin(pinned).map_err(|e| internal(&e))?;
+
+        let limits = Arc::clone(&self.limits);
+        let (send, receive) = mpsc::channel(2);
+        let (tell, told) = tokio::sync::oneshot::channel();
+        let sql = sql.to_owned();
+        let stop = Stop::default();
+        let heeded = stop.clone();
+        // Planning too happens on the engine's threads: it reads footers, and some plans take long to make.
+        let task = self.handle().spawn(async move {
+            let _place = place;
+            let stream = match plan(&context, &sql, &limits, &heeded).await {
+                Ok(stream) => stream,
+                Err(error) => {
+                    // The asker may be gone; then nobody wants to know.
+                    drop(tell.send(Err(error)));
+                    return;
+                }
+            };
+            drop(tell.send(Ok(stream.schema())));
+            let mut stream = stream;
+            while let Some(batch) = stream.next().await {
+                let batch = batch.map_err(|error| running(&error, &limits));
+                let stop = batch.is_err();
+                if send.send(batch).await.is_err() || stop {
+                    return;
+                }
+            }
+        });
+        let task = Task { abort: task.abort_handle(), stop };
+        let limit = self.limits.time_limit().saturating_sub(run.started.elapsed());
+        match tokio::time::timeout(limit, told).await {
+            Ok(Ok(schema)) => Ok((schema?, receive, task)),
+            Ok(Err(_)) => Err(panicked()),
+            Err(_) => Err(self.limits.time()),
+        }
+    }
+
+    fn handle(&self) -> &tokio::runtime::Handle {
+        self.runtime.as_ref().expect("the runtime is there until the engine is dropped").handle()
+    }
+
+    /// A context for one question: the shared catalog, one version of the table, memory of its own.
+    fn pin(&self, pinned: Pinned) -> Result<SessionContext, DataFusionError> {
+        let state = self.context.state();
+        // The catalog is there; making the default one again would put an empty one in its place.
+        let config =
+            state.config().clone().with_create_default_catalog_and_schema(false).with_extension(Arc::new(pinned));
+        let runtime = self.limits.runtime(state.runtime_env())?;
+        let state = SessionStateBuilder::new_from_existing(state).with_config(config).with_runtime_env(runtime).build();
+        Ok(SessionContext::new_with_state(state))
+    }
+}
+
+type Rows = mpsc::Receiver<Result<RecordBatch, QueryError>>;
+
+/// The rows of an answer, as they are made. Dropping it ends the question.
+#[derive(Debug)]
+pub struct Answer {
+    schema: SchemaRef,
+    rows: Rows,
+    task: Task,
+    limits: Arc<Limits>,
+    run: Run,
+}
+
+/// What makes the rows. Ends when it is dropped.
+#[derive(Debug)]
+struct Task {
+    abort: AbortHandle,
+    stop: Stop,
+}
+
+impl Task {
+    fn end(&self) {
+        self.stop.now();
+        self.abort.abort();
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl Answer {
+    /// The columns.
+    #[must_use]
+    pub fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    /// Version of the table that answers.
+    #[must_use]
+    pub fn version(&self) -> i64 {
+        self.run.body.table_version
+    }
+
+    /// The next rows; `None` after the last. Cancel safe.
+    ///
+    /// # Errors
+    /// [`QueryError`]; nothing follows it.
+    pub async fn next(&mut self) -> Result<Option<RecordBatch>, QueryError> {
+        let limit = self.limits.time_limit().saturating_sub(self.run.started.elapsed());
+        let next =
+            tokio::time::timeout(limit, self.rows.recv()).await.unwrap_or_else(|_| Some(Err(self.limits.time())));
+        match next {
+            Some(Ok(batch)) => {
+                self.run.body.rows += i64::try_from(batch.num_rows()).unwrap_or(i64::MAX);
+                Ok(Some(batch))
+            }
+            Some(Err(error)) => {
+                self.task.end();
+                self.run.finish(Some(&error));
+                Err(error)
+            }
+            None => {
+                self.run.finish(None);
+                Ok(None)
+            }
+        }
+    }
+
+    /// All rows that are left.
+    ///
+    /// # Errors
+    /// As [`Answer::next`].
+    pub async fn all(mut self) -> Result<Vec<RecordBatch>, QueryError> {
+        let mut all = Vec::new();
+        while let Some(batch) = self.next().await? {
+            all.push(batch);
+        }
+        Ok(all)
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        self.run.finish(Some(&QueryError::Cancelled));
+    }
+}
+
+/// The record of a question in the making; handed over once.
+struct Run {
+    body: QueryRun,
+    started: Instant,
+    on_query: Option<OnQuery>,
+}
+
+impl std::fmt::Debug for Run {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Run").field("body", &self.body).finish_non_exhaustive()
+    }
+}
+
+impl Run {
+    fn new(sql: &str, asker: Asker, on_query: OnQuery) -> Self {
+        let body = QueryRun {
+            sql: sql.to_owned(),
+            user: asker.user,
+            door: asker.door,
+            table_version: -1,
+            rows: 0,
+            duration_us: 0,
+            error: None,
+        };
+        Self { body, started: clock::start(), on_query: Some(on_query) }
+    }
+
+    fn finish(&mut self, error: Option<&QueryError>) {
+        let Some(on_query) = self.on_query.take() else { return };
+        self.body.duration_us = clock::micros(self.started.elapsed());
+        self.body.error = error.map(ToString::to_string);
+        on_query(self.body.clone());
+    }
+}
+
+/// The shared context: the table, the views, and nothing that reaches beyond them.
+fn context(lake: &Lake, config: &Config, threads: usize) -> Result<SessionContext, DataFusionError> {
+    let mut settings = SessionConfig::new()
+        .with_default_catalog_and_schema(CATALOG, SCHEMA)
+        .with_create_default_catalog_and_schema(true)
+        .with_information_schema(true)
+        .with_target_partitions(threads);
+    let options = settings.options_mut();
+    options.sql_parser.collect_spans = true;
+    options.execution.parquet.pushdown_filters = config.filter_while_reading;
+    options.execution.time_zone = Some("UTC".into());
+    let footers = usize::try_from(config.footer_cache_bytes).unwrap_or(usize::MAX);
+    let runtime = RuntimeEnvBuilder::new()
+        .with_object_store_registry(Arc::new(DefaultObjectStoreRegistry::new()))
+        .with_metadata_cache_limit(footers)
+        .build_arc()?;
+    // The engine knows the local disk from the start; here it shall know the table's store alone.
+    runtime.deregister_object_store(&"file:///".parse().map_err(|e| DataFusionError::External(Box::new(e)))?)?;
+    let store = lake.files().store();
+    runtime
+        .register_object_store(&STORE.parse().map_err(|e| DataFusionError::External(Box::new(e)))?, Arc::clone(&store));
+
+    let state =
+        SessionStateBuilder::new_with_default_features().with_config(settings).with_runtime_env(runtime).build();
+    let context = SessionContext::new_with_state(state);
+    guard::disarm(&context)?;
+    context.register_udf(views::ordinals());
+    context.register_table(TableReference::bare("records"), Arc::new(Records::new(store)))?;
+    Ok(context)
+}
+
+/// Plans a question and starts it.
+async fn plan(
+    context: &SessionContext,
+    sql: &str,
+    limits: &Limits,
+    stop: &Stop,
+) -> Result<SendableRecordBatchStream, QueryError> {
+    let state = context.state();
+    let dialect = state.config_options().sql_parser.dialect;
+    let statement = state.sql_to_statement(sql, &dialect).map_err(|e| from_planner(&e))?;
+    let asked = state.resolve_table_references(&statement).map_err(|e| from_planner(&e))?;
+    register(context, &asked).await.map_err(|e| internal(&e))?;
+    let state = context.state();
+    let plan = state.statement_to_plan(statement).await.map_err(|e| from_planner(&e))?;
+    guard::check(&plan)?;
+    let frame = context.execute_logical_plan(plan).await.map_err(|e| planning(&e, limits))?;
+    let task = Arc::new(frame.task_ctx());
+    let plan = frame.create_physical_plan().await.map_err(|e| planning(&e, limits))?;
+    stoppable(plan, stop).and_then(|plan| execute_stream(plan, task)).map_err(|e| planning(&e, limits))
+}
+
+/// Registers the views that a question names, or all when it asks what there is. Planning one view takes a moment, and most
+/// questions name one or two.
+async fn register(context: &SessionContext, asked: &[TableReference]) -> Result<(), DataFusionError> {
+    let everything = asked.iter().any(|table| table.schema() == Some("information_schema"));
+    let catalog = context.catalog(CATALOG).expect("made with the context");
+    let shared = catalog.schema(SCHEMA).expect("made with the context");
+    let named = |name| everything || asked.iter().any(|table| table.table() == name);
+    if named(views::COLUMNS) {
+        register_once(&shared, views::COLUMNS, views::columns_table()?)?;
+    }
+    for view in views::ALL {
+        if named(view.name) && !shared.table_exist(view.name) {
+            let sql = view.sql();
+            let plan = context.state().create_logical_plan(&sql).await?;
+            register_once(&shared, view.name, Arc::new(ViewTable::new(plan, Some(sql))))?;
+        }
+    }
+    Ok(())
+}
+
+/// Two questions may plan the same view at once; either plan will do.
+fn register_once(
+    schema: &Arc<dyn SchemaProvider>,
+    name: &str,
+    table: Arc<dyn TableProvider>,
+) -> Result<(), DataFusionError> {
+    match schema.register_table(name.to_owned(), table) {
+        Err(error) if !schema.table_exist(name) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// An error while a plan is made ready to run: a limit of ours, or a question that cannot be planned.
+fn planning(error: &DataFusionError, limits: &Limits) -> QueryError {
+    match limit(error, limits) {
+        Some(limit) => limit,
+        None => from_planner(error),
+    }
+}
+
+/// An error while rows are made.
+fn running(error: &DataFusionError, limits: &Limits) -> QueryError {
+    if let Some(limit) = limit(error, limits) {
+        return limit;
+    }
+    match error.find_root() {
+        DataFusionError::ObjectStore(source) => QueryError::Lake { message: source.to_string() },
+        DataFusionError::ParquetError(source) => QueryError::Lake { message: source.to_string() },
+        other => QueryError::Failed { message: other.strip_backtrace() },
+    }
+}
+
+fn limit(error: &DataFusionError, limits: &Limits) -> Option<QueryError> {
+    match error.find_root() {
+        DataFusionError::ResourcesExhausted(message) => Some(limits.resources(message)),
+        DataFusionError::External(source) => source.downcast_ref::<TooMuch>().map(|much| QueryError::Scan {
+            files: much.files,
+            bytes: much.bytes,
+            limit: much.limit,
+        }),
+        _ => None,
+    }
+}
+
+fn internal(error: &DataFusionError) -> QueryError {
+    QueryError::Failed { message: error.strip_backtrace() }
+}
+
+fn panicked() -> QueryError {
+    QueryError::Failed { message: "the query engine failed on this question; this is a defect of ours".to_owned() }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

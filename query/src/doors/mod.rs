@@ -1,0 +1,3 @@
+//! How people and programs that are not the shell reach the engine.
+
+pub mod http;

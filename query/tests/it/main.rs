@@ -1,0 +1,13 @@
+//! Questions to a real lake in a folder: made by wk-store, committed as ingest commits, asked through the engine.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
+mod agents;
+mod keeper;
+mod lake;
+mod limits;
+mod prune;
+mod read_only;
+mod sql;
+mod stories;
+mod views;
