@@ -1,0 +1,75 @@
+//! `wk freeze`, `wk resume`, `wk kill`: what a person wants done to a session, and what came of it.
+
+use crate::config::Settings;
+use crate::people::{self, Wish};
+use crate::{log, services, show};
+use clap::Args;
+use std::process::ExitCode;
+use wk_schemas::body::{Body, Instruction};
+use wk_schemas::{Record, RecordId};
+
+/// The arguments of `wk freeze`, `wk resume` and `wk kill`.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// The session, or a beginning of its id that fits only one.
+    session: String,
+    /// Why; it stands in the record.
+    #[arg(long, default_value = "asked for on the command line")]
+    reason: String,
+    /// How many seconds to wait for the fact before saying that it has not been seen.
+    #[arg(long, default_value_t = 10)]
+    wait: u64,
+}
+
+/// Appends the decision, then waits for the fact that the shim records.
+pub(crate) fn main(settings: Settings, options: Options, decision: Instruction) -> anyhow::Result<ExitCode> {
+    services::block_on(async {
+        let session = show::find_session(&settings, &options.session).await?;
+        // The reader starts before the decision is written, so the answer cannot be missed.
+        let mut facts = log::Facts::follow(&settings, &session).await?;
+        let wish = Wish { session: session.clone(), decision, ticket: None, reason: options.reason };
+        let asked = people::decide(&settings, wish).await?;
+        let wait = std::time::Duration::from_secs(options.wait);
+        match facts.wait_for(wait, |record| effect(record, decision)).await? {
+            Some(said) => {
+                println!("{session}: {said}");
+                Ok(ExitCode::SUCCESS)
+            }
+            None => {
+                eprintln!(
+                    "wk: decision {asked} is on the log, but session {session} has not shown its effect within {} s; \
+                     is the watcher running, and the session alive?",
+                    options.wait
+                );
+                Ok(ExitCode::from(1))
+            }
+        }
+    })
+}
+
+/// What the record says of the decision's effect, if it is the one.
+fn effect(record: &Record, decision: Instruction) -> Option<String> {
+    match (&record.body, decision) {
+        (Body::SessionFrozen(b), Instruction::Freeze) => {
+            Some(format!("frozen, {} processes in {} ({})", b.processes, show::micros(b.took_us), b.method))
+        }
+        (Body::SessionResumed(b), Instruction::Resume) => Some(format!("resumed in {}", show::micros(b.took_us))),
+        (Body::SessionKilled(b), Instruction::Kill) => {
+            Some(format!("killed, {} processes in {}", b.processes, show::micros(b.took_us)))
+        }
+        (Body::SessionEnded(b), _) => Some(format!("has ended ({})", b.reason)),
+        (Body::ApprovalResolved(b), Instruction::Grant | Instruction::Deny) => {
+            Some(format!("{}: {}", b.resolution.as_str().to_lowercase(), b.reason))
+        }
+        _ => None,
+    }
+}
+
+/// As [`effect`], for the question with this ticket.
+pub(crate) fn answer(record: &Record, ticket: RecordId) -> Option<String> {
+    match &record.body {
+        Body::ApprovalResolved(b) if b.ticket == ticket => effect(record, Instruction::Grant),
+        Body::SessionEnded(_) => effect(record, Instruction::Grant),
+        _ => None,
+    }
+}

@@ -1,0 +1,80 @@
+//! How each part is put together from the settings: its keys, its folder, its end of the log.
+
+use crate::clock;
+use crate::config::Settings;
+use crate::endpoints::Endpoints;
+use crate::home::Key;
+use crate::show;
+use anyhow::Context as _;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use wk_ingest::Ingest;
+use wk_query::doors::http;
+use wk_store::{Lake, Writer};
+use wk_watcher::Watcher;
+use wk_wire::registry;
+
+type Task = JoinHandle<anyhow::Result<()>>;
+
+/// The log's way into the lake, which is made when it is not there.
+pub(crate) async fn ingest(
+    settings: &Settings,
+    endpoints: &Endpoints,
+    cancel: CancellationToken,
+) -> anyhow::Result<Task> {
+    let lake = Lake::open_or_create(&settings.home.lake(), clock::new_id().0, clock::now()).await?;
+    let writer = Writer::open(lake, settings.home.signing_key(Key::Lake)?).await?;
+    let identity = wk_ingest::Identity { tenant: settings.tenant.clone(), host: settings.host.clone() };
+    let registry = registry::Client::new(&endpoints.registry)?;
+    let ingest = Ingest::new(settings.ingest.clone(), endpoints.brokers.clone(), registry, writer, identity);
+    Ok(tokio::spawn(async move {
+        ingest.run(cancel).await?;
+        Ok(())
+    }))
+}
+
+/// Answers over HTTP on a port of loopback that it writes down; the token is in the data folder.
+pub(crate) async fn query(settings: &Settings, _: &Endpoints, cancel: CancellationToken) -> anyhow::Result<Task> {
+    let listener = TcpListener::bind(("127.0.0.1", settings.query_port))
+        .await
+        .with_context(|| format!("failed to listen on 127.0.0.1:{}", settings.query_port))?;
+    let address = listener.local_addr()?;
+    std::fs::write(settings.home.query_address(), format!("http://{address}"))?;
+    let audit = crate::audit::Audit::start(&Arc::new(settings.clone()));
+    let engine = show::engine(settings, audit.on_query()).await?;
+    let door =
+        http::Door { engine, token: settings.home.query_token()?.into(), user: settings.principal.clone().into() };
+    Ok(tokio::spawn(async move {
+        let served = http::serve(listener, door, cancel.cancelled_owned()).await;
+        // Its thread writes down the last questions; waiting for it belongs on a thread of its own.
+        tokio::task::spawn_blocking(move || drop(audit)).await?;
+        served.context("the HTTP door failed")
+    }))
+}
+
+/// Judges, and commands in the name of its key; listens to the one approver of this data folder.
+pub(crate) async fn watcher(
+    settings: &Settings,
+    endpoints: &Endpoints,
+    cancel: CancellationToken,
+) -> anyhow::Result<Task> {
+    let setup = wk_watcher::run::Setup {
+        brokers: endpoints.brokers.clone(),
+        registry: registry::Client::new(&endpoints.registry)?,
+        state: settings.home.watcher(),
+        command_key: settings.home.signing_key(Key::Command)?,
+        approvers: vec![settings.home.verifying_key(Key::Approver)?],
+        tenant: settings.tenant.clone(),
+        host: settings.host.clone(),
+        points: wk_watcher::run::Points::default(),
+    };
+    let config = settings.watcher.clone();
+    // Loading the rules takes a moment of a processor.
+    let watcher = tokio::task::spawn_blocking(move || Watcher::open(config, setup)).await??;
+    Ok(tokio::spawn(async move {
+        watcher.run(cancel).await?;
+        Ok(())
+    }))
+}

@@ -1,0 +1,127 @@
+//! `wk run`: a program under watch. Uses the services that run for the data folder, and brings its own where none do.
+
+use crate::config::Settings;
+use crate::endpoints::Endpoints;
+use crate::home::Key;
+use crate::services::{self, Services};
+use anyhow::Context as _;
+use clap::Args;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use wk_shim::drain::LogAddress;
+use wk_shim::session::{self, SessionConfig, SessionEnd};
+use wk_wire::registry::RegistryConfig;
+
+/// The arguments of `wk run`.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Adapter that hears the agent: claude-code, codex, jsonl.
+    #[arg(long)]
+    agent: Option<String>,
+    /// Policy file, or the name of a preset: workspace, strict, observe.
+    #[arg(long, value_name = "FILE")]
+    policy: Option<String>,
+    /// The folder that the agent is meant to work in. Default: the current one.
+    #[arg(long, value_name = "DIR")]
+    workspace: Option<PathBuf>,
+    /// The program and its arguments.
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    argv: Vec<OsString>,
+}
+
+/// Runs the program and ends with its exit code.
+pub(crate) fn main(settings: Settings, options: Options) -> anyhow::Result<ExitCode> {
+    let own = match Endpoints::find(&settings) {
+        Ok(_) => None,
+        Err(_) if settings.brokers.is_none() => Some(OwnServices::start(&settings)?),
+        Err(error) => return Err(error),
+    };
+    let endpoints = match &own {
+        Some(own) => own.endpoints.clone(),
+        None => Endpoints::find(&settings)?,
+    };
+    let workspace = options.workspace.as_deref().map(session::absolute).transpose()?;
+    let config = SessionConfig {
+        agent: options.agent,
+        policy: options.policy,
+        workspace,
+        ..session_config(&settings, &endpoints, options.argv)?
+    };
+    let end = session::run_session(&config, |id| tracing::info!(session_id = %id, "the session has started"));
+    if let Some(own) = own {
+        own.stop(&settings)?;
+    }
+    let end = end?;
+    say_what_waits(&end);
+    Ok(ExitCode::from(end.code()))
+}
+
+/// A session in the current folder and environment, with everything that the settings say.
+///
+/// # Errors
+/// When the data folder has no key for commands, or this process has no folder or no home.
+pub(crate) fn session_config(
+    settings: &Settings,
+    endpoints: &Endpoints,
+    argv: Vec<OsString>,
+) -> anyhow::Result<SessionConfig> {
+    let program = std::env::current_exe().context("wk does not know its own path")?;
+    let program = program.to_str().context("the path of wk is not UTF-8")?.to_owned();
+    Ok(SessionConfig {
+        argv,
+        env: wk_shim::config::environment(),
+        cwd: std::env::current_dir().context("the current directory is gone")?,
+        workspace: None,
+        agent: None,
+        policy: None,
+        home: settings.user_home.clone().context("HOME is not set")?,
+        tenant: settings.tenant.clone(),
+        host: settings.host.clone(),
+        principal: Some(settings.principal.clone()),
+        data: settings.home.dir().to_owned(),
+        protected: Vec::new(),
+        log: LogAddress {
+            brokers: endpoints.brokers.clone(),
+            registry: RegistryConfig {
+                url: endpoints.registry.clone(),
+                username: None,
+                password_file: None,
+                ca_file: None,
+            },
+        },
+        command_key: settings.home.verifying_key(Key::Command)?,
+        hook: vec![program, "hook".into()],
+        config: settings.shim.clone(),
+    })
+}
+
+fn say_what_waits(end: &SessionEnd) {
+    if end.waiting > 0 {
+        eprintln!(
+            "wk: session {}: {} records wait for the log; the next `wk run` brings them there",
+            end.session_id, end.waiting
+        );
+    }
+}
+
+/// Services for as long as one session lasts, on a runtime of their own: the session itself is threads, not tasks.
+#[derive(Debug)]
+struct OwnServices {
+    runtime: tokio::runtime::Runtime,
+    services: Services,
+    endpoints: Endpoints,
+}
+
+impl OwnServices {
+    fn start(settings: &Settings) -> anyhow::Result<Self> {
+        let runtime = services::runtime()?;
+        let services = runtime.block_on(Services::start(settings))?;
+        let endpoints = services.endpoints.clone();
+        Ok(Self { runtime, services, endpoints })
+    }
+
+    fn stop(self, settings: &Settings) -> anyhow::Result<()> {
+        self.runtime.block_on(self.services.stop(settings))
+    }
+}
