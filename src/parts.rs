@@ -14,6 +14,7 @@ use wk_ingest::Ingest;
 use wk_query::doors::http;
 use wk_store::{Lake, Writer};
 use wk_watcher::Watcher;
+use wk_watcher::state::Progress;
 use wk_wire::registry;
 
 type Task = JoinHandle<anyhow::Result<()>>;
@@ -54,12 +55,12 @@ pub(crate) async fn query(settings: &Settings, _: &Endpoints, cancel: Cancellati
     }))
 }
 
-/// Judges, and commands in the name of its key; listens to the one approver of this data folder.
+/// Judges, and commands in the name of its key; listens to the one approver of this data folder. Lets see how far it has come.
 pub(crate) async fn watcher(
     settings: &Settings,
     endpoints: &Endpoints,
     cancel: CancellationToken,
-) -> anyhow::Result<Task> {
+) -> anyhow::Result<(Task, Progress)> {
     let setup = wk_watcher::run::Setup {
         brokers: endpoints.brokers.clone(),
         registry: registry::Client::new(&endpoints.registry)?,
@@ -73,8 +74,10 @@ pub(crate) async fn watcher(
     let config = settings.watcher.clone();
     // Loading the rules takes a moment of a processor.
     let watcher = tokio::task::spawn_blocking(move || Watcher::open(config, setup)).await??;
-    Ok(tokio::spawn(async move {
+    let progress = watcher.progress();
+    let task = tokio::spawn(async move {
         watcher.run(cancel).await?;
         Ok(())
-    }))
+    });
+    Ok((task, progress))
 }

@@ -9,9 +9,13 @@ use clap::Args;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 use wk_shim::drain::LogAddress;
 use wk_shim::session::{self, SessionConfig, SessionEnd};
 use wk_wire::registry::RegistryConfig;
+
+/// How long the end of a session waits for the watcher, which is a second behind as a rule.
+const VERDICT_PATIENCE: Duration = Duration::from_secs(60);
 
 /// The arguments of `wk run`.
 #[derive(Debug, Args)]
@@ -50,6 +54,9 @@ pub(crate) fn main(settings: Settings, options: Options) -> anyhow::Result<ExitC
     };
     let end = session::run_session(&config, |id| tracing::info!(session_id = %id, "the session has started"));
     if let Some(own) = own {
+        if let Ok(end) = &end {
+            own.await_verdict(end);
+        }
         own.stop(&settings)?;
     }
     let end = end?;
@@ -119,6 +126,19 @@ impl OwnServices {
         let services = runtime.block_on(Services::start(settings))?;
         let endpoints = services.endpoints.clone();
         Ok(Self { runtime, services, endpoints })
+    }
+
+    /// Waits for what the watcher has to say of the session's last records: there is nobody to find it once these services stop.
+    fn await_verdict(&self, end: &SessionEnd) {
+        let why = match self.runtime.block_on(self.services.judged(VERDICT_PATIENCE)) {
+            Ok(true) => return,
+            Ok(false) => format!("within {} s", VERDICT_PATIENCE.as_secs()),
+            Err(error) => format!("({error:#})"),
+        };
+        eprintln!(
+            "wk: session {}: its last records were not judged {why}; the next `wk run` or `wk up` judges them",
+            end.session_id
+        );
     }
 
     fn stop(self, settings: &Settings) -> anyhow::Result<()> {

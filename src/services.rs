@@ -13,6 +13,8 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use wk_schemas::{SCHEMA, Topic};
+use wk_watcher::state::Progress;
+use wk_wire::kafka::Cluster;
 use wk_wire::registry;
 use wk_wire::topics::{self, TopicSpec};
 
@@ -23,6 +25,9 @@ pub(crate) enum Part {
     Query,
     Ingest,
 }
+
+/// How often it is looked whether the watcher has judged everything.
+const JUDGED_LOOK: Duration = Duration::from_millis(50);
 
 /// The order in which they are stopped.
 const STOPPING: [Part; 3] = [Part::Watcher, Part::Query, Part::Ingest];
@@ -139,6 +144,8 @@ pub(crate) struct Services {
     pub(crate) endpoints: Endpoints,
     log: Log,
     parts: Vec<(Part, CancellationToken, JoinHandle<anyhow::Result<()>>)>,
+    /// How far the watcher has come.
+    watched: Option<Progress>,
 }
 
 impl Services {
@@ -155,7 +162,7 @@ impl Services {
             );
         }
         let (log, endpoints) = Log::start(settings).await?;
-        let mut services = Self { endpoints, log, parts: Vec::new() };
+        let mut services = Self { endpoints, log, parts: Vec::new(), watched: None };
         match services.start_parts(settings).await {
             Ok(()) => Ok(services),
             Err(error) => {
@@ -173,8 +180,9 @@ impl Services {
         }
         for part in [Part::Ingest, Part::Watcher, Part::Query] {
             let cancel = CancellationToken::new();
-            let task = start_part(part, settings, &self.endpoints, cancel.clone()).await?;
+            let (task, watched) = start_part(part, settings, &self.endpoints, cancel.clone()).await?;
             self.parts.push((part, cancel, task));
+            self.watched = watched.or(self.watched.take());
         }
         self.endpoints.publish(&settings.home.endpoints())
     }
@@ -193,6 +201,38 @@ impl Services {
                 }
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// Waits until the watcher has judged every event that the log holds now, and what it found is on the log; `false` when that
+    /// takes longer than `patience`.
+    ///
+    /// # Errors
+    /// When the log does not say where it ends, or the watcher's state cannot be read.
+    pub(crate) async fn judged(&self, patience: Duration) -> anyhow::Result<bool> {
+        let Some(watched) = &self.watched else { return Ok(false) };
+        let cluster = Cluster::connect(&self.endpoints.brokers)?;
+        let events = Topic::Events;
+        let mut ends = Vec::new();
+        for partition in cluster.partitions(events.name()).await? {
+            let holds = cluster.watermarks(events.name(), partition).await?;
+            if holds.low < holds.high {
+                ends.push((partition, holds.high));
+            }
+        }
+        let wait = async move {
+            while let Some(&(partition, end)) = ends.last() {
+                if watched.has_judged(events, partition, end)? {
+                    ends.pop();
+                } else {
+                    tokio::time::sleep(JUDGED_LOOK).await;
+                }
+            }
+            anyhow::Ok(())
+        };
+        match tokio::time::timeout(patience, wait).await {
+            Ok(judged) => judged.map(|()| true),
+            Err(_) => Ok(false),
         }
     }
 
@@ -225,11 +265,11 @@ async fn start_part(
     settings: &Settings,
     endpoints: &Endpoints,
     cancel: CancellationToken,
-) -> anyhow::Result<JoinHandle<anyhow::Result<()>>> {
+) -> anyhow::Result<(JoinHandle<anyhow::Result<()>>, Option<Progress>)> {
     let started = match part {
-        Part::Ingest => parts::ingest(settings, endpoints, cancel).await,
-        Part::Watcher => parts::watcher(settings, endpoints, cancel).await,
-        Part::Query => parts::query(settings, endpoints, cancel).await,
+        Part::Ingest => parts::ingest(settings, endpoints, cancel).await.map(|task| (task, None)),
+        Part::Watcher => parts::watcher(settings, endpoints, cancel).await.map(|(task, watched)| (task, Some(watched))),
+        Part::Query => parts::query(settings, endpoints, cancel).await.map(|task| (task, None)),
     };
     started.with_context(|| format!("{} did not start", part.name()))
 }
@@ -239,7 +279,7 @@ pub(crate) fn only(settings: Settings, part: Part) -> anyhow::Result<ExitCode> {
     block_on(async {
         let endpoints = Endpoints::find(&settings)?;
         let cancel = CancellationToken::new();
-        let mut task = start_part(part, &settings, &endpoints, cancel.clone()).await?;
+        let (mut task, _) = start_part(part, &settings, &endpoints, cancel.clone()).await?;
         tokio::select! {
             ended = &mut task => ended.context("it broke down")??,
             () = interrupted() => {

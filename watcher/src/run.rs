@@ -16,7 +16,7 @@ use crate::intake::{self, Unreadable};
 use crate::recover::{self, OUTPUTS};
 use crate::rules::Rules;
 use crate::session::{ChainEnd, Session};
-use crate::state::{Checkpoint, Offsets, State, StateError};
+use crate::state::{Checkpoint, Offsets, Progress, State, StateError};
 use crate::{letters, output};
 use ed25519_dalek::{SigningKey, VerifyingKey};
 use std::collections::btree_map::Entry;
@@ -188,6 +188,12 @@ impl Watcher {
         let state = State::open(&setup.state)?;
         let judge = Judge { rules, approvers: setup.approvers.clone(), settings: config.settings() };
         Ok(Self { config, setup, judge, state })
+    }
+
+    /// Lets others see how far it has come, also while it runs.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        self.state.progress()
     }
 
     /// Watches until `cancel` is cancelled. While brokers or registry are away it waits for them and then goes on.

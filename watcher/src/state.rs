@@ -54,6 +54,21 @@ pub struct State {
     dir: PathBuf,
 }
 
+/// How far the watcher has come, for others to see while it runs.
+#[derive(Debug, Clone)]
+pub struct Progress(State);
+
+impl Progress {
+    /// Whether every record before `end` is judged, everything that follows from it is on the log, and both are saved.
+    ///
+    /// # Errors
+    /// [`StateError::Storage`], [`StateError::Foreign`].
+    pub fn has_judged(&self, topic: Topic, partition: i32, end: i64) -> Result<bool, StateError> {
+        let (read, _) = self.0.offsets()?;
+        Ok(read.get(&(topic, partition)).is_some_and(|next| *next >= end))
+    }
+}
+
 /// What is saved together.
 #[derive(Debug, Default)]
 pub struct Checkpoint<'a> {
@@ -83,6 +98,12 @@ impl State {
             }
             Err(source) => Err(StateError::Storage { dir, source }),
         }
+    }
+
+    /// Lets others see how far this state has come.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        Progress(self.clone())
     }
 
     /// Applies a checkpoint, whole or not at all. It survives a crash of the process, and a loss of power after [`State::flush`].
@@ -194,6 +215,8 @@ mod tests {
         }
         let state = State::open(folder.path()).unwrap();
         assert_eq!(state.offsets().unwrap(), (read, written));
+        let judged = |partition, end| state.progress().has_judged(Topic::Events, partition, end).unwrap();
+        assert_eq!([judged(0, 17), judged(0, 18), judged(1, 1)], [true, false, false]);
         assert_eq!(state.session(&id).unwrap(), Some(session));
         assert_eq!(state.chain(Topic::Findings, &id).unwrap(), Some(end));
         assert_eq!(state.session(&SessionId::parse("s2").unwrap()).unwrap(), None);
