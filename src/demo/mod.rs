@@ -171,10 +171,11 @@ fn path_text(path: &Path) -> anyhow::Result<String> {
     Ok(path.to_str().context("the demo's folder is not UTF-8")?.to_owned())
 }
 
-/// Waits until the session's last record and the finding are in the lake.
+/// Waits until the session's last record and the finding that froze it are in the lake.
 async fn committed(engine: &Engine, settings: &Settings, id: &SessionId) -> anyhow::Result<()> {
     let sql = format!(
-        "SELECT kind FROM records WHERE session_id = '{id}' AND kind IN ('session_ended', 'finding', 'session_killed')"
+        "SELECT kind FROM records WHERE session_id = '{id}' AND kind IN ('session_ended', 'session_killed') \
+         UNION ALL SELECT 'finding' FROM findings WHERE session_id = '{id}' AND step = 'FREEZE'"
     );
     let search = async {
         loop {

@@ -4,7 +4,8 @@ use crate::harness::{Installation, Process, eventually};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Every step makes a file and reads it back. The misdeeds are such as a watcher notes without stopping anything.
+/// Every step makes a file and reads it back. The misdeeds are such as a watcher notes without stopping anything; one of them is
+/// the last thing it does.
 const SCRIPT: &str = r#"
 step=0
 while [ ! -e enough ]; do
@@ -15,11 +16,15 @@ while [ ! -e enough ]; do
   case $step in
     3) cat "$HOME/.aws/credentials" > /dev/null ;;
     5) echo "alias ls=true" >> "$HOME/.bashrc" ;;
-    7) echo mine > "$HOME/elsewhere" ;;
   esac
   sleep 0.02
 done
+echo mine > "$HOME/elsewhere"
 "#;
+
+/// What the agent changes last. A watcher judges a session's records in their order and writes what it finds in that order, so when
+/// the finding about this is in the lake, everything that is found of the session is.
+pub(crate) const CHANGED_LAST: &str = "/elsewhere";
 
 /// One run of the agent.
 #[derive(Debug)]

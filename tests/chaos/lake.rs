@@ -1,10 +1,9 @@
 //! What must hold of the lake, whatever was killed: everything is there, once, in order, and provable.
 
-use crate::agent::Agent;
+use crate::agent::{Agent, CHANGED_LAST};
 use crate::harness::{Installation, eventually};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 /// Waits for the session's last record, then checks that nothing is missing and nothing is there twice.
 pub(crate) fn is_whole(installation: &Installation, agent: &Agent) {
@@ -41,26 +40,21 @@ pub(crate) fn findings(installation: &Installation, agent: &Agent) -> BTreeMap<S
         .collect()
 }
 
-/// As [`findings`], when the watcher is done with the session: it is when as much is found of it as is found five seconds later.
+/// As [`findings`], once the watcher is done with the session.
 pub(crate) fn settled_findings(installation: &Installation, agent: &Agent) -> BTreeMap<String, i64> {
-    let mut before = BTreeMap::new();
-    eventually("findings", || {
-        std::thread::sleep(Duration::from_secs(5));
-        let now = findings(installation, agent);
-        let settled = !now.is_empty() && now == before;
-        before.clone_from(&now);
-        settled.then_some(now)
-    })
+    let session = installation.session_in(&agent.folder);
+    let last = format!(
+        "SELECT title FROM findings WHERE session_id = '{session}' AND description LIKE '%{CHANGED_LAST} %' LIMIT 1"
+    );
+    eventually("the finding about the agent's last act", || {
+        installation.try_sql(&last).ok().filter(|rows| !rows.is_empty())
+    });
+    findings(installation, agent)
 }
 
-/// Waits until a session has these findings, and no others.
+/// Checks that a session has these findings, and no others.
 pub(crate) fn has_findings(installation: &Installation, agent: &Agent, expected: &BTreeMap<String, i64>) {
-    let total = |found: &BTreeMap<String, i64>| found.values().sum::<i64>();
-    let mut found = BTreeMap::new();
-    eventually("as many findings as without kills", || {
-        found = findings(installation, agent);
-        (total(&found) >= total(expected)).then_some(())
-    });
+    let found = settled_findings(installation, agent);
     assert_eq!(&found, expected, "the findings differ from those of a session without kills");
 }
 

@@ -2,7 +2,7 @@
 //! lets the model be reached and holds everything else, and a listener that must hear nothing.
 
 use serde_json::{Value, json};
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -170,14 +170,20 @@ impl World {
         }
         command.current_dir(self.path("work")).stdin(Stdio::null());
         let out = std::fs::File::create(self.path("agent.out")).unwrap();
-        Run { process: command.stdout(out).spawn().unwrap() }
+        let err = std::fs::File::create(self.path("agent.err")).unwrap();
+        Run { process: command.stdout(out).stderr(err).spawn().unwrap() }
     }
 
-    /// What the agent printed, passed through by the shim.
+    /// What the agent printed, passed through by the shim, and what `wk run` said beside it.
     pub(crate) fn printed(&self) -> String {
-        let mut text = String::new();
-        std::fs::File::open(self.path("agent.out")).unwrap().read_to_string(&mut text).unwrap();
-        text
+        ["agent.out", "agent.err"].map(|name| std::fs::read_to_string(self.path(name)).unwrap()).concat()
+    }
+
+    /// Checks that nothing of the ended session is still on its way: all of it is on the log, the watcher has judged it, and what
+    /// it found is in the lake. `wk run` waits for that, and says so where it has waited in vain.
+    pub(crate) fn is_complete(&self) {
+        let said = std::fs::read_to_string(self.path("agent.err")).unwrap();
+        assert!(!said.contains("wait for the log") && !said.contains("were not judged"), "{said}");
     }
 
     /// `wk` for this world's data folder, with nothing of the tester's own home.
@@ -264,6 +270,24 @@ pub(crate) fn await_change(path: &Path, before: &str) -> String {
         std::thread::sleep(Duration::from_millis(50));
     }
     panic!("`{}` still says `{before}`", path.display());
+}
+
+/// Waits until no process works in `folder` or below it.
+pub(crate) fn await_nobody_in(folder: &Path) {
+    let folder = folder.canonicalize().unwrap();
+    let mut there = Vec::new();
+    for _ in 0..PATIENCE {
+        let processes = std::fs::read_dir("/proc").unwrap().flatten();
+        there = processes
+            .filter(|p| std::fs::read_link(p.path().join("cwd")).is_ok_and(|cwd| cwd.starts_with(&folder)))
+            .map(|p| std::fs::read_to_string(p.path().join("cmdline")).unwrap_or_default().replace('\0', " "))
+            .collect();
+        if there.is_empty() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    panic!("these go on: {there:#?}");
 }
 
 impl Drop for Run {
