@@ -16,15 +16,16 @@ while [ ! -e enough ]; do
   case $step in
     3) cat "$HOME/.aws/credentials" > /dev/null ;;
     5) echo "alias ls=true" >> "$HOME/.bashrc" ;;
+    7) echo mine > "$HOME/elsewhere" ;;
   esac
   sleep 0.02
 done
-echo mine > "$HOME/elsewhere"
+echo "alias ls=true" >> "$HOME/.profile"
 "#;
 
 /// What the agent changes last. A watcher judges a session's records in their order and writes what it finds in that order, so when
 /// the finding about this is in the lake, everything that is found of the session is.
-pub(crate) const CHANGED_LAST: &str = "/elsewhere";
+pub(crate) const CHANGED_LAST: &str = "/.profile";
 
 /// One run of the agent.
 #[derive(Debug)]

@@ -44,7 +44,7 @@ pub(crate) fn findings(installation: &Installation, agent: &Agent) -> BTreeMap<S
 pub(crate) fn settled_findings(installation: &Installation, agent: &Agent) -> BTreeMap<String, i64> {
     let session = installation.session_in(&agent.folder);
     let last = format!(
-        "SELECT title FROM findings WHERE session_id = '{session}' AND description LIKE '%{CHANGED_LAST} %' LIMIT 1"
+        "SELECT title FROM findings WHERE session_id = '{session}' AND description LIKE '%{CHANGED_LAST},%' LIMIT 1"
     );
     eventually("the finding about the agent's last act", || {
         installation.try_sql(&last).ok().filter(|rows| !rows.is_empty())
