@@ -18,6 +18,14 @@ use std::path::Path;
 use std::time::Duration;
 use wk_wire::registry_server::RegistryServer;
 
+/// The options that name a configuration of these tests. A session's end waits longer for the log than people would: what is
+/// left behind is brought home by the next run, and here there is none.
+fn configured(dir: &Path, shim: &str) -> [String; 2] {
+    let file = dir.join("wk.toml");
+    std::fs::write(&file, format!("[shim]\ndrain_patience = \"5m\"\n{shim}\n")).unwrap();
+    ["--config".into(), file.to_str().unwrap().into()]
+}
+
 /// Works without any kill; what is found of it is what must be found of the others.
 fn undisturbed(installation: &Installation) -> BTreeMap<String, i64> {
     let mut agent = Agent::start(installation, "undisturbed");
@@ -32,7 +40,7 @@ fn undisturbed(installation: &Installation) -> BTreeMap<String, i64> {
 #[test]
 fn killing_log_ingest_and_watcher_at_once_loses_and_doubles_nothing() {
     let dir = tempfile::tempdir().unwrap();
-    let installation = Installation::new(dir.path());
+    let installation = Installation::with_options(dir.path(), configured(dir.path(), ""));
     let mut schedule = Schedule::of_this_run();
     let mut up = installation.up();
     let expected = undisturbed(&installation);
@@ -63,13 +71,13 @@ struct Cluster {
 }
 
 impl Cluster {
-    fn start(dir: &Path, more: &[&str]) -> Option<Self> {
+    /// `shim`: lines of the shim's configuration.
+    fn start(dir: &Path, shim: &str) -> Option<Self> {
         let kafka = Kafka::start(&dir.join("kafka"))?;
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let registry = runtime.block_on(RegistryServer::start(&dir.join("schemas.json"), 0)).unwrap();
         let options = ["--brokers", &kafka.bootstrap, "--registry", registry.url()].map(str::to_owned);
-        let installation =
-            Installation::with_options(dir, options.into_iter().chain(more.iter().map(|s| (*s).to_owned())));
+        let installation = Installation::with_options(dir, options.into_iter().chain(configured(dir, shim)));
         let created = installation.wk(["topics", "create"]).output().unwrap();
         assert!(created.status.success(), "wk topics create: {}", String::from_utf8_lossy(&created.stderr));
         Some(Self { kafka, installation, _registry: (runtime, registry) })
@@ -83,7 +91,7 @@ impl Cluster {
 #[test]
 fn killing_ingest_and_watcher_at_twenty_moments_loses_and_doubles_nothing() {
     let dir = tempfile::tempdir().unwrap();
-    let Some(cluster) = Cluster::start(dir.path(), &[]) else {
+    let Some(cluster) = Cluster::start(dir.path(), "") else {
         return harness::skip("no Apache Kafka can be had");
     };
     let installation = &cluster.installation;
@@ -128,9 +136,7 @@ fn with_kafka_away_the_agent_goes_on_to_the_limit_then_stands_still_and_everythi
         return;
     }
     let dir = tempfile::tempdir().unwrap();
-    let config = dir.path().join("wk.toml");
-    std::fs::write(&config, "[shim]\noutbox_records_max = 12000\n").unwrap();
-    let Some(cluster) = Cluster::start(dir.path(), &["--config", config.to_str().unwrap()]) else {
+    let Some(cluster) = Cluster::start(dir.path(), "outbox_records_max = 12000") else {
         return harness::skip("no Apache Kafka can be had");
     };
     let installation = &cluster.installation;
