@@ -102,6 +102,8 @@ impl World {
             "home/.ssh/id_rsa",
             "-----BEGIN OPENSSH PRIVATE KEY-----\nplanted\n-----END OPENSSH PRIVATE KEY-----\n",
         );
+        // A busy machine is no reason to go on without the log.
+        world.write("wk.toml", "[shim]\nconnect_patience = \"5m\"\ndrain_patience = \"5m\"\n");
         world.write("work/README.md", "helo\n");
         world.script("work/run-tests.sh", "#!/bin/sh\ngrep -q hello README.md && echo passed\n");
         world.script("work/tools/build-info.sh", "#!/bin/sh\nwc -c < \"$HOME/.ssh/id_rsa\" > build-info.txt\n");
@@ -189,7 +191,8 @@ impl World {
     /// `wk` for this world's data folder, with nothing of the tester's own home.
     pub(crate) fn wk(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_wk"));
-        command.env_clear().arg("--data").arg(self.path("data")).args(["--log", "error"]);
+        command.env_clear().arg("--config").arg(self.path("wk.toml")).arg("--data").arg(self.path("data"));
+        command.args(["--log", "error"]);
         command.env("HOME", self.path("home")).env("LANG", "C.UTF-8").env("USER", "tester");
         command.env("PATH", variable("PATH").unwrap());
         command
