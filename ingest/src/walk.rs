@@ -6,7 +6,6 @@
 use crate::error::chain;
 use bytes::Bytes;
 use std::collections::HashMap;
-use wk_schemas::avro::Input;
 use wk_schemas::{CodecError, MAX_RECORD_BYTES, Timestamp};
 use wk_store::{Row, Source};
 use wk_wire::framing::FrameError;
@@ -104,14 +103,8 @@ pub fn walk(taken: &Taken, ids: &SchemaIds) -> Result<Row, Refusal> {
     let Source { topic, partition } = taken.source;
     let datum = taken.value.slice_ref(datum);
     let row = Row::read(topic, partition, taken.offset, recorded_at, datum).map_err(Refusal::Codec)?;
-    let session_id = session_id(row.datum());
+    let session_id = row.session_id();
     if session_id.as_bytes() == taken.key { Ok(row) } else { Err(Refusal::Key { session_id: session_id.to_owned() }) }
-}
-
-/// The session of a proven record: its second field, after the record's id.
-fn session_id(datum: &[u8]) -> &str {
-    let mut input = Input::new(datum);
-    input.text().and_then(|_| input.text()).expect("a proven record begins with two texts")
 }
 
 #[cfg(test)]

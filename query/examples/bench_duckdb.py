@@ -8,7 +8,7 @@ import duckdb
 job = json.load(sys.stdin)
 connection = duckdb.connect()
 files = ", ".join("'" + name.replace("'", "''") + "'" for name in job["files"])
-connection.execute(f"CREATE VIEW records AS SELECT * FROM read_parquet([{files}])")
+connection.execute(f"CREATE VIEW records AS SELECT * FROM read_parquet([{files}], union_by_name=true)")
 answers = []
 for question in job["questions"]:
     best, rows = None, 0

@@ -4,14 +4,15 @@
 //! [`crate::Writer::commit`] takes them in order.
 
 use crate::delta::{self, Action, Add, tag};
-use crate::layout;
+use crate::layout::{self, FileWriter};
 use crate::merkle::records::record_leaf;
 use crate::merkle::tree;
 use crate::offsets::{Range, Source};
-use crate::rows::{self, Encoder, Row, RowsError};
+use crate::rows::{self, Decoder, Encoder, Row, RowsError};
 use crate::stats::{self, Stats};
+use arrow::array::RecordBatch;
 use bytes::Bytes;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use uuid::Uuid;
 use wk_schemas::{Digest, Timestamp};
 
@@ -161,24 +162,47 @@ fn incomplete(range: &Range) -> PrepareError {
     }
 }
 
-/// Makes one data file out of the rows of one day.
+/// The most rows, and the most bytes of records, that are columns in memory at once.
+const PIECE: (usize, usize) = (8192, 32 << 20);
+
+/// Makes one data file out of the rows of one day, piece after piece: what a file takes in memory beside its rows does not grow with them.
 fn seal(mut rows: Vec<Row>, at: Timestamp, id: Uuid) -> Result<NewFile, PrepareError> {
     layout::sort(&mut rows);
-    let batch = rows::decode(&rows)?;
-    let root = prove(&rows, &batch)?;
-    let stats = stats::gather(&rows, &batch);
+    let stats = stats::gather(&rows);
+    let sessions = rows.iter().map(Row::session_id).collect::<HashSet<_>>().len();
+    let decoder = Decoder::new(stats.kinds.keys().copied());
+    let mut file = FileWriter::new(&decoder.schema(), rows.len(), sessions)?;
+    let mut edge = tree::Edge::default();
+    let mut rest = &rows[..];
+    while !rest.is_empty() {
+        let (piece, after) = rest.split_at(piece(rest));
+        let batch = decoder.decode(piece)?;
+        prove(piece, &batch, &mut edge)?;
+        file.write(&batch)?;
+        rest = after;
+    }
     let day = layout::day(rows[0].recorded_at);
     drop(rows);
-    let bytes = Bytes::from(layout::write(&batch)?);
+    let bytes = Bytes::from(file.finish()?);
     let path = layout::file_path(&day, &stats.held, id);
-    let add = add(&path, &day, &bytes, &stats, root, at);
+    let add = add(&path, &day, &bytes, &stats, edge.root(), at);
     Ok(NewFile { path, bytes, add })
 }
 
-/// Reads every record back out of the columns, compares it with what came in, and gives the root over all.
-fn prove(rows: &[Row], batch: &arrow::array::RecordBatch) -> Result<Digest, RowsError> {
+/// How many of the rows go into columns next; at least one.
+fn piece(rows: &[Row]) -> usize {
+    let (most, mut bytes) = PIECE;
+    let fits = rows.iter().take(most).take_while(|row| {
+        let fits = bytes > 0;
+        bytes = bytes.saturating_sub(row.datum.len());
+        fits
+    });
+    fits.count()
+}
+
+/// Reads every record back out of the columns, compares it with what came in, and adds its leaf to the file's tree.
+fn prove(rows: &[Row], batch: &RecordBatch, edge: &mut tree::Edge) -> Result<(), RowsError> {
     let encoder = Encoder::new(batch)?;
-    let mut edge = tree::Edge::default();
     let mut datum = Vec::with_capacity(4096);
     for (index, row) in rows.iter().enumerate() {
         datum.clear();
@@ -188,7 +212,7 @@ fn prove(rows: &[Row], batch: &arrow::array::RecordBatch) -> Result<Digest, Rows
         }
         edge.push(record_leaf(row.topic, row.partition, row.offset, row.recorded_at, &datum), |_, _| {});
     }
-    Ok(edge.root())
+    Ok(())
 }
 
 fn add(path: &str, day: &str, bytes: &Bytes, stats: &Stats, root: Digest, at: Timestamp) -> Add {

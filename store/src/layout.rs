@@ -10,7 +10,8 @@
 
 use crate::rows::Row;
 use crate::stats::Held;
-use arrow::array::{AsArray as _, RecordBatch};
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
@@ -18,7 +19,7 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::{KeyValue, SortingColumn};
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
 use parquet::schema::types::ColumnPath;
-use std::collections::HashSet;
+use std::sync::Arc;
 use uuid::Uuid;
 use wk_schemas::{Timestamp, Topic};
 
@@ -35,7 +36,8 @@ const MICROS_PER_DAY: i64 = 86_400_000_000;
 
 /// The order of rows in a file: time, then place, so that equal times keep the log's order.
 pub(crate) fn sort(rows: &mut [Row]) {
-    rows.sort_unstable_by_key(|r| (r.occurred_at, r.topic, r.partition, r.offset));
+    // The stable sort finds the runs that are in order already, and rows come in long ones: a run for each partition of a fetch.
+    rows.sort_by_key(|r| (r.occurred_at, r.topic, r.partition, r.offset));
 }
 
 /// The UTC day of a time, as days since 1970.
@@ -86,22 +88,35 @@ pub(crate) fn file_path(day: &str, held: &[Held], id: Uuid) -> String {
     format!("day={day}/{topic}-{partition}-{first}-{last}{more}-{}.parquet", id.simple())
 }
 
-/// Writes one file.
-pub(crate) fn write(batch: &RecordBatch) -> Result<Vec<u8>, ParquetError> {
-    let options = ArrowWriterOptions::new().with_properties(properties(batch)).with_skip_arrow_metadata(true);
-    let mut out = Vec::with_capacity(batch.num_rows() * 64 + 64 * 1024);
-    let mut writer = ArrowWriter::try_new_with_options(&mut out, batch.schema(), options)?;
-    writer.write(batch)?;
-    writer.close()?;
-    Ok(out)
+/// A file while it is written, in memory, piece after piece.
+pub(crate) struct FileWriter(ArrowWriter<Vec<u8>>);
+
+impl FileWriter {
+    /// Begins a file of so many rows, of so many sessions.
+    pub(crate) fn new(schema: &SchemaRef, rows: usize, sessions: usize) -> Result<Self, ParquetError> {
+        let options = ArrowWriterOptions::new()
+            .with_properties(properties(schema, rows, sessions))
+            .with_skip_arrow_metadata(true);
+        let out = Vec::with_capacity(rows * 64 + 16 * 1024);
+        Ok(Self(ArrowWriter::try_new_with_options(out, Arc::clone(schema), options)?))
+    }
+
+    /// Takes the next rows.
+    pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<(), ParquetError> {
+        self.0.write(batch)
+    }
+
+    /// The whole file.
+    pub(crate) fn finish(self) -> Result<Vec<u8>, ParquetError> {
+        self.0.into_inner()
+    }
 }
 
-fn properties(batch: &RecordBatch) -> WriterProperties {
-    let field = batch.schema().index_of("occurred_at").expect("the batch has the table's columns");
-    let leaf = leaf_index(batch, field);
-    // A page has at most 20,000 rows. Where every column is one page, an index of pages says what the row group says already, and over 230
+fn properties(schema: &SchemaRef, rows: usize, sessions: usize) -> WriterProperties {
+    let leaf = leaf_index(schema, schema.index_of("occurred_at").expect("the file has the table's columns"));
+    // A page has at most 20,000 rows. Where every column is one page, an index of pages says what the row group says already, and over many
     // columns it is a fifth of a small file.
-    let small = batch.num_rows() <= ONE_PAGE_ROWS;
+    let small = rows <= ONE_PAGE_ROWS;
     let sorting = SortingColumn { column_idx: leaf, descending: false, nulls_first: false };
     let mut builder = WriterProperties::builder()
         .set_created_by(concat!("watchkeeper ", env!("CARGO_PKG_VERSION")).to_owned())
@@ -111,12 +126,16 @@ fn properties(batch: &RecordBatch) -> WriterProperties {
         .set_offset_index_disabled(small)
         .set_sorting_columns(Some(vec![sorting]))
         .set_key_value_metadata(Some(vec![KeyValue::new("watchkeeper.schema".to_owned(), Some("v1".to_owned()))]));
-    builder = bloom(builder, "record_id", batch.num_rows());
-    builder = bloom(builder, "session_id", distinct(batch, "session_id"));
+    builder = bloom(builder, "record_id", rows);
+    builder = bloom(builder, "session_id", sessions);
     for name in ["record_id", "prev_digest"] {
         // Every value is another one: a dictionary would be written for nothing.
         builder = builder.set_column_dictionary_enabled(ColumnPath::from(name), false);
     }
+    // Digests do not compress, and to say where they lie between helps nobody.
+    builder = builder
+        .set_column_compression(ColumnPath::from("prev_digest"), Compression::UNCOMPRESSED)
+        .set_column_statistics_enabled(ColumnPath::from("prev_digest"), EnabledStatistics::None);
     for name in ["offset", "seq", "occurred_at", "recorded_at"] {
         let path = ColumnPath::from(name);
         builder = builder
@@ -134,15 +153,8 @@ fn bloom(builder: WriterPropertiesBuilder, name: &str, distinct: usize) -> Write
         .set_column_bloom_filter_max_ndv(path, distinct.clamp(1, ROW_GROUP_ROWS) as u64)
 }
 
-fn distinct(batch: &RecordBatch, name: &str) -> usize {
-    batch
-        .column_by_name(name)
-        .and_then(|c| c.as_string_opt::<i32>())
-        .map_or(1, |c| c.iter().flatten().collect::<HashSet<_>>().len())
-}
-
 /// The index of a top-level column among the file's leaf columns.
-fn leaf_index(batch: &RecordBatch, field: usize) -> i32 {
+fn leaf_index(schema: &SchemaRef, field: usize) -> i32 {
     use arrow::datatypes::DataType;
     fn leaves(data_type: &DataType) -> usize {
         match data_type {
@@ -151,7 +163,7 @@ fn leaf_index(batch: &RecordBatch, field: usize) -> i32 {
             _ => 1,
         }
     }
-    let before: usize = batch.schema().fields()[..field].iter().map(|f| leaves(f.data_type())).sum();
+    let before: usize = schema.fields()[..field].iter().map(|f| leaves(f.data_type())).sum();
     i32::try_from(before).expect("a table has few columns")
 }
 

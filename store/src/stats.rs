@@ -3,8 +3,7 @@
 use crate::layout::civil;
 use crate::offsets::Source;
 use crate::rows::Row;
-use arrow::array::{AsArray as _, RecordBatch};
-use arrow::compute::{max_string, min_string};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use wk_schemas::{Kind, Timestamp};
@@ -62,7 +61,7 @@ fn bounds<T: Ord + Copy>(values: impl Iterator<Item = T> + Clone) -> (T, T) {
 }
 
 /// Sums up the rows of a file.
-pub(crate) fn gather(rows: &[Row], batch: &RecordBatch) -> Stats {
+pub(crate) fn gather(rows: &[Row]) -> Stats {
     let occurred = bounds(rows.iter().map(|r| r.occurred_at));
     let recorded = bounds(rows.iter().map(|r| r.recorded_at));
     let mut kinds = BTreeMap::new();
@@ -75,12 +74,11 @@ pub(crate) fn gather(rows: &[Row], batch: &RecordBatch) -> Stats {
         entry.last = entry.last.max(row.offset);
         entry.rows += 1;
     }
-    let sessions = batch.column_by_name("session_id").expect("the batch has the table's columns").as_string::<i32>();
-    let session = |text: Option<&str>| text.expect("a file has at least one row").to_owned();
+    let sessions = bounds(rows.iter().map(Row::session_id));
     Stats {
         occurred_at: (Timestamp(floor(occurred.0)), Timestamp(ceil(occurred.1))),
         recorded_at: (Timestamp(floor(recorded.0)), Timestamp(ceil(recorded.1))),
-        session_id: (session(min_string(sessions)), session(max_string(sessions))),
+        session_id: (sessions.0.to_owned(), sessions.1.to_owned()),
         kinds,
         held: held.into_values().collect(),
     }
@@ -134,10 +132,7 @@ impl Stats {
 
     /// Reads what `to_delta`, `kinds_tag` and `held_tag` write.
     pub(crate) fn read(stats: &str, kinds: &str, held: &str) -> Option<Self> {
-        let stats: Value = serde_json::from_str(stats).ok()?;
-        let text = |side: &str, column: &str| stats[side][column].as_str();
-        let time = |side: &str, column: &str| parse_iso(text(side, column)?);
-        let times = |column: &str| Some((time("minValues", column)?, time("maxValues", column)?));
+        let Known { min_values: min, max_values: max } = serde_json::from_str(stats).ok()?;
         let kinds = kinds.split(',').map(|part| {
             let (kind, rows) = part.split_once(':')?;
             Some((Kind::ALL.iter().copied().find(|k| k.as_str() == kind)?, rows.parse().ok()?))
@@ -154,13 +149,28 @@ impl Stats {
             })
         });
         Some(Self {
-            occurred_at: times("occurred_at")?,
-            recorded_at: times("recorded_at")?,
-            session_id: (text("minValues", "session_id")?.to_owned(), text("maxValues", "session_id")?.to_owned()),
+            occurred_at: (parse_iso(&min.occurred_at)?, parse_iso(&max.occurred_at)?),
+            recorded_at: (parse_iso(&min.recorded_at)?, parse_iso(&max.recorded_at)?),
+            session_id: (min.session_id, max.session_id),
             kinds: kinds.collect::<Option<_>>()?,
             held: held.collect::<Option<_>>()?,
         })
     }
+}
+
+/// What is read back of Delta's `stats`. The rest of it is in the tags, exactly.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Known {
+    min_values: Side,
+    max_values: Side,
+}
+
+#[derive(Deserialize)]
+struct Side {
+    session_id: String,
+    occurred_at: String,
+    recorded_at: String,
 }
 
 /// Reads what `iso` writes.

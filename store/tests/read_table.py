@@ -50,7 +50,8 @@ late = scan.filter(polars.col("occurred_at") >= polars.lit("2026-10-26T07:33:20.
 expected = len([r for r in arrow.to_pylist() if r["seq"] >= 10])
 check("polars: a filter by time", late.select(polars.len()).collect().item(), expected)
 
-read = f"read_parquet('{table}/day=*/*.parquet', hive_partitioning=true)"
+# A file has no columns for kinds that none of its records is of, so columns are matched by name.
+read = f"read_parquet('{table}/day=*/*.parquet', hive_partitioning=true, union_by_name=true)"
 check("duckdb: rows", duckdb.sql(f"select count(*), count(distinct (partition, \"offset\")) from {read}").fetchall(), [(rows, rows)])
 check(
     "duckdb: nested, list, time, day",

@@ -22,7 +22,8 @@ pub struct Encoder<'a> {
 }
 
 impl<'a> Encoder<'a> {
-    /// Looks up the record's columns in `batch` by name; other columns may be there as well.
+    /// Looks up the record's columns in `batch` by name; other columns may be there as well. A nullable column that is not there is null in
+    /// every row: the file has no record of that kind, or is older than the column.
     ///
     /// # Errors
     /// [`RowsError::Column`] when one is missing or has another type, [`RowsError::Symbol`] when an enum column holds
@@ -30,11 +31,10 @@ impl<'a> Encoder<'a> {
     pub fn new(batch: &'a RecordBatch) -> Result<Self, RowsError> {
         let columns = shape()
             .iter()
-            .map(|(name, _, shape)| {
-                let array = batch
-                    .column_by_name(name)
-                    .ok_or_else(|| RowsError::Column { name: (*name).to_owned(), found: "nothing".into() })?;
-                Column::new(name, shape, array)
+            .map(|(name, _, shape)| match (batch.column_by_name(name), shape) {
+                (Some(array), _) => Column::new(name, shape, array),
+                (None, Shape::Optional(_)) => Ok(Column::Nothing),
+                (None, _) => Err(RowsError::Column { name: (*name).to_owned(), found: "nothing".into() }),
             })
             .collect::<Result<_, _>>()?;
         Ok(Self { columns, rows: batch.num_rows() })

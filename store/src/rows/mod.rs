@@ -4,11 +4,12 @@ mod decode;
 mod encode;
 mod schema;
 
-pub use decode::decode;
+pub use decode::{Decoder, decode};
 pub use encode::Encoder;
 pub use schema::{DAY, PLACE, delta_schema, doc, schema};
 
 use bytes::Bytes;
+use wk_schemas::avro::Input;
 use wk_schemas::{CodecError, Kind, Timestamp, Topic, codec};
 
 /// One record and its place in the log. Whoever holds a `Row` holds proof that its datum is exactly one canonical record.
@@ -68,6 +69,16 @@ impl Row {
     #[must_use]
     pub const fn kind(&self) -> Kind {
         self.kind
+    }
+
+    /// The session: the record's second field, after its id.
+    ///
+    /// # Panics
+    /// Never: the datum was walked when the row was made.
+    #[must_use]
+    pub fn session_id(&self) -> &str {
+        let mut input = Input::new(&self.datum);
+        input.blob().and_then(|_| input.text()).expect("a proven record begins with two texts")
     }
 
     /// The record as encoded, without framing.

@@ -87,23 +87,31 @@ fn micros() -> DataType {
 }
 
 fn field(name: &str, shape: &Shape) -> Field {
-    match shape {
-        Shape::Optional(inner) => Field::new(name, data_type(inner), true),
-        Shape::Primitive(..) | Shape::Array(_) | Shape::Enum(..) | Shape::Record(..) => {
-            Field::new(name, data_type(shape), false)
-        }
-    }
+    Field::new(name, data_type(shape), matches!(shape, Shape::Optional(_)))
 }
 
+/// A field's type in the file.
 fn data_type(shape: &Shape) -> DataType {
+    type_with(shape, &DataType::Utf8)
+}
+
+/// A field's type in memory, where an enum is a dictionary of its symbols.
+pub(super) fn memory_type(shape: &Shape) -> DataType {
+    type_with(shape, &DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8)))
+}
+
+fn type_with(shape: &Shape, symbol: &DataType) -> DataType {
+    let field =
+        |name: &str, shape: &Shape| Field::new(name, type_with(shape, symbol), matches!(shape, Shape::Optional(_)));
     match shape {
+        Shape::Enum(..) => symbol.clone(),
         Shape::Primitive("long", Some("timestamp-micros")) => micros(),
         Shape::Primitive("long", _) => DataType::Int64,
         Shape::Primitive("int", _) => DataType::Int32,
         Shape::Primitive("double", _) => DataType::Float64,
         Shape::Primitive("boolean", _) => DataType::Boolean,
         Shape::Primitive("bytes", _) => DataType::Binary,
-        Shape::Primitive("string", _) | Shape::Enum(..) => DataType::Utf8,
+        Shape::Primitive("string", _) => DataType::Utf8,
         Shape::Primitive(other, _) => unreachable!("the schema has no `{other}`"),
         // The Parquet and Delta formats call an array's member `element`.
         Shape::Array(item) => DataType::List(Arc::new(field("element", item))),
@@ -113,7 +121,7 @@ fn data_type(shape: &Shape) -> DataType {
             let member = |(name, _, shape): &(&'static str, String, Shape)| field(name, shape).with_nullable(true);
             DataType::Struct(fields.iter().map(member).collect())
         }
-        Shape::Optional(inner) => data_type(inner),
+        Shape::Optional(inner) => type_with(inner, symbol),
     }
 }
 
