@@ -22,6 +22,8 @@ pub mod tag {
     pub const RANGES: &str = "watchkeeper.ranges";
     /// How many records of each kind: `kind:rows`, joined with commas.
     pub const KINDS: &str = "watchkeeper.kinds";
+    /// In a checkpoint: the commit that brought the file.
+    pub const VERSION: &str = "watchkeeper.version";
 }
 
 /// One line of a commit.
@@ -114,6 +116,9 @@ pub(crate) struct Add {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Remove {
     pub(crate) path: String,
+    /// Milliseconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) deletion_timestamp: Option<i64>,
     #[serde(default)]
     pub(crate) data_change: bool,
 }

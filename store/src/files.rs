@@ -169,6 +169,21 @@ impl Files {
         Ok(found)
     }
 
+    /// Lists every object under `prefix` whose name comes after `after`, by name.
+    ///
+    /// # Errors
+    /// [`FilesError::Read`].
+    pub async fn list_after(&self, prefix: &ObjectPath, after: &ObjectPath) -> Result<Vec<ObjectMeta>, FilesError> {
+        let mut found: Vec<ObjectMeta> = self
+            .store
+            .list_with_offset(Some(prefix), after)
+            .try_collect()
+            .await
+            .map_err(|e| FilesError::read(prefix, e))?;
+        found.sort_by(|a, b| a.location.cmp(&b.location));
+        Ok(found)
+    }
+
     /// Removes an object that is there to be replaced by another; one that is not there is no error.
     ///
     /// # Errors

@@ -6,6 +6,7 @@
 //! ```
 //! A replay goes on from the commit it has reached: [`Lake::refresh`] reads what is new and nothing else.
 
+use crate::checkpoint;
 use crate::delta::{self, Action, Add, Provenance, tag};
 use crate::files::{Files, FilesError, PutNew};
 use crate::offsets::Offsets;
@@ -104,6 +105,16 @@ pub(crate) fn commit_path(version: Version) -> ObjectPath {
     ObjectPath::from(format!("records/_delta_log/{version:020}.json"))
 }
 
+/// The commits that are there after one, in order.
+async fn versions(files: &Files, after: Option<Version>) -> Result<Vec<Version>, OpenError> {
+    let folder = ObjectPath::from("records/_delta_log");
+    let names = match after {
+        Some(version) => files.list_after(&folder, &commit_path(version)).await?,
+        None => files.list(&folder).await?,
+    };
+    Ok(names.iter().filter_map(|m| m.location.filename()?.strip_suffix(".json")?.parse().ok()).collect())
+}
+
 impl Lake {
     /// Makes a lake in a folder of this machine. `lake_id` names it for ever.
     ///
@@ -148,22 +159,59 @@ impl Lake {
         }
     }
 
-    /// Opens the lake on any store.
+    /// Opens the lake on any store, from its newest checkpoint if it has one.
     ///
     /// # Errors
     /// [`OpenError`].
     pub async fn open_on(files: Files) -> Result<Self, OpenError> {
-        let names = files.list(&ObjectPath::from("records/_delta_log")).await?;
-        let versions: Vec<Version> =
-            names.iter().filter_map(|m| m.location.filename()?.strip_suffix(".json")?.parse().ok()).collect();
-        if versions.is_empty() {
-            return Err(OpenError::NoLake { place: files.store().to_string() });
+        match Self::from_checkpoint(&files).await {
+            Ok(Some(snapshot)) => Self::go_on(files, snapshot).await,
+            Ok(None) => Self::replay(files).await,
+            Err(reason) => {
+                tracing::warn!(reason, "the delta checkpoint is not readable; reading every commit");
+                Self::replay(files).await
+            }
         }
-        if let Some((hole, _)) = (0..).zip(&versions).find(|(expected, found)| expected != *found) {
+    }
+
+    /// Opens the lake from its commits alone, as evidence wants it: a checkpoint is not covered by the Merkle log.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub async fn replay(files: Files) -> Result<Self, OpenError> {
+        let Some(first) = files.get(&commit_path(0)).await? else {
+            return Err(match versions(&files, None).await?[..] {
+                [] => OpenError::NoLake { place: files.store().to_string() },
+                [..] => OpenError::Hole { version: 0 },
+            });
+        };
+        let mut snapshot = Snapshot::empty();
+        snapshot.apply(0, &first)?;
+        Self::go_on(files, snapshot).await
+    }
+
+    async fn from_checkpoint(files: &Files) -> Result<Option<Snapshot>, String> {
+        let text = |e: &dyn std::fmt::Display| e.to_string();
+        let Some((version, actions)) = checkpoint::read(files).await.map_err(|e| text(&e))? else { return Ok(None) };
+        let mut snapshot = Snapshot::empty();
+        snapshot.take(version, actions).map_err(|e| text(&e))?;
+        // Who made the newest commit stands in the commit.
+        let commit = files.get(&commit_path(version)).await.map_err(|e| text(&e))?;
+        let commit = commit.ok_or_else(|| format!("commit {version} is not there"))?;
+        for action in delta::read(&commit).map_err(|e| text(&e))? {
+            if let Action::CommitInfo(info) = action {
+                snapshot.last = info.watchkeeper;
+            }
+        }
+        Ok(Some(snapshot))
+    }
+
+    /// Reads every commit after those that the snapshot has.
+    async fn go_on(files: Files, mut snapshot: Snapshot) -> Result<Self, OpenError> {
+        let versions = versions(&files, Some(snapshot.version)).await?;
+        if let Some((hole, _)) = (snapshot.version + 1..).zip(&versions).find(|(expected, found)| expected != *found) {
             return Err(OpenError::Hole { version: hole });
         }
-        let mut snapshot =
-            Snapshot { version: 0, lake_id: String::new(), files: Vec::new(), offsets: Offsets::default(), last: None };
         let mut commits = stream::iter(versions)
             .map(|version| {
                 let files = files.clone();
@@ -243,10 +291,21 @@ impl Lake {
 }
 
 impl Snapshot {
+    /// Before the first commit.
+    fn empty() -> Self {
+        Self { version: 0, lake_id: String::new(), files: Vec::new(), offsets: Offsets::default(), last: None }
+    }
+
     /// Takes the next commit.
     pub(crate) fn apply(&mut self, version: Version, bytes: &[u8]) -> Result<(), OpenError> {
+        let actions = delta::read(bytes).map_err(|e| OpenError::Commit { version, reason: e.to_string() })?;
+        self.take(version, actions)
+    }
+
+    /// Takes the actions of a commit, or of a checkpoint after it.
+    fn take(&mut self, version: Version, actions: Vec<Action>) -> Result<(), OpenError> {
         let bad = |reason: String| OpenError::Commit { version, reason };
-        for action in delta::read(bytes).map_err(|e| bad(e.to_string()))? {
+        for action in actions {
             match action {
                 Action::CommitInfo(info) => self.last = info.watchkeeper,
                 Action::MetaData(meta) => {
@@ -262,6 +321,7 @@ impl Snapshot {
                 }
                 Action::Add(add) => {
                     let path = add.path.clone();
+                    let version = checkpoint::add_version(&add).unwrap_or(version);
                     let file = DataFile::of(add, version)
                         .ok_or_else(|| bad(format!("file `{path}` does not carry what this table writes")))?;
                     self.files.push(Arc::new(file));

@@ -12,6 +12,7 @@
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+mod checkpoint;
 pub mod commit;
 pub mod delta;
 pub mod files;

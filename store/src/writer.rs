@@ -3,6 +3,7 @@
 //! Two writers on one lake do no harm: both try to put commit N if it is absent, one finds it taken and gets
 //! [`CommitError::Conflict`]. The state on disk is at every moment that of some number of whole commits.
 
+use crate::checkpoint;
 use crate::commit::Commit;
 use crate::delta;
 use crate::files::{FilesError, PutNew};
@@ -25,6 +26,8 @@ pub struct Writer {
     key: SigningKey,
     /// `None` after a failed append: what is on disk is then read again.
     log: Option<Log>,
+    /// The newest version that has been tried to be given a Delta checkpoint; `None` when nobody has looked yet.
+    checkpoint: Option<Version>,
 }
 
 /// Why the lake does not open for writing.
@@ -90,7 +93,7 @@ impl Writer {
     /// a checkpoint of another key.
     pub async fn open(lake: Lake, key: SigningKey) -> Result<Self, WriterError> {
         lake.refresh().await?;
-        let mut writer = Self { lake, key, log: None };
+        let mut writer = Self { lake, key, log: None, checkpoint: None };
         writer.catch_up().await?;
         Ok(writer)
     }
@@ -108,31 +111,33 @@ impl Writer {
     /// # Errors
     /// [`CommitError`] says for each case whether something has changed.
     pub async fn commit(&mut self, commit: &Commit) -> Result<Version, CommitError> {
-        let known = self.lake.snapshot();
         let id = commit.id.to_string();
-        if known.last.as_ref().is_some_and(|last| last.commit_id == id) {
-            self.catch_up().await.map_err(CommitError::Log)?;
-            return Ok(known.version);
-        }
-        for range in &commit.ranges {
-            let committed = known.offsets.next(range.source());
-            let from_nowhere = !known.offsets.0.contains_key(&range.source());
-            // A partition that was never read may start late: what retention cut off before the lake began was never promised.
-            if range.first != committed && !from_nowhere {
-                return Err(CommitError::NotAtEnd { partition: range.source(), first: range.first, committed });
+        let (known, version, text) = loop {
+            let known = self.lake.snapshot();
+            if known.last.as_ref().is_some_and(|last| last.commit_id == id) {
+                self.catch_up().await.map_err(CommitError::Log)?;
+                return Ok(known.version);
             }
-        }
-        let version = known.version + 1;
-        let text = Bytes::from(delta::write(&commit.actions()));
-        if text.len() > ENTRY_BYTES_MAX {
-            return Err(CommitError::TooBig { bytes: text.len() });
-        }
-        // 1. Write the data files under their final names. A crash here leaves files that no commit names.
-        for file in &commit.files {
-            self.put_file(&file.path, &file.bytes).await?;
-        }
-        // 2. Put the Delta commit, if absent. It lists the files and the offsets they cover: from here the rows are in exactly once.
-        self.put_commit(version, &id, &text).await?;
+            at_end(commit, &known)?;
+            let version = known.version + 1;
+            let text = Bytes::from(delta::write(&commit.actions()));
+            if text.len() > ENTRY_BYTES_MAX {
+                return Err(CommitError::TooBig { bytes: text.len() });
+            }
+            // 1. Write the data files under their final names. A crash here leaves files that no commit names.
+            for file in &commit.files {
+                self.put_file(&file.path, &file.bytes).await?;
+            }
+            // 2. Put the Delta commit, if absent. It lists the files and the offsets they cover: from here the rows are in exactly once.
+            match self.put_commit(version, &id, &text).await {
+                Ok(()) => break (known, version, text),
+                // Whoever was first may have read nothing from the log: a compaction, or another program that only rearranges.
+                Err(CommitError::Conflict { version })
+                    if self.lake.refresh().await?.offsets == known.offsets
+                        && self.lake.snapshot().version >= version => {}
+                Err(error) => return Err(error),
+            }
+        };
         let mut newer = Snapshot::clone(&known);
         newer.apply(version, &text)?;
         self.lake.advance(newer);
@@ -147,7 +152,24 @@ impl Writer {
             }
             _ => self.catch_up().await.map_err(CommitError::Log)?,
         }
+        self.checkpoint(version).await;
         Ok(version)
+    }
+
+    /// Writes a Delta checkpoint when one is due. The commit is in without it, so a failure is told and no error.
+    async fn checkpoint(&mut self, version: Version) {
+        let files = self.lake.snapshot().files.len() as u64;
+        let last = match self.checkpoint {
+            Some(last) => last,
+            None => checkpoint::newest(self.lake.files()).await.unwrap_or(0),
+        };
+        self.checkpoint = Some(last);
+        if checkpoint::is_due(version, last, files) {
+            self.checkpoint = Some(version);
+            if let Err(error) = checkpoint::write(self.lake.files(), version).await {
+                tracing::warn!(%error, version, "no delta checkpoint was written; opening the lake takes longer");
+            }
+        }
     }
 
     async fn put_file(&self, path: &str, bytes: &Bytes) -> Result<(), CommitError> {
@@ -234,6 +256,19 @@ impl Writer {
         let path = commit_path(version).to_string();
         self.lake.commit_bytes(version).await?.ok_or(LogError::Tile { path })
     }
+}
+
+/// Whether every range starts where the lake ends.
+fn at_end(commit: &Commit, known: &Snapshot) -> Result<(), CommitError> {
+    for range in &commit.ranges {
+        let committed = known.offsets.next(range.source());
+        let from_nowhere = !known.offsets.0.contains_key(&range.source());
+        // A partition that was never read may start late: what retention cut off before the lake began was never promised.
+        if range.first != committed && !from_nowhere {
+            return Err(CommitError::NotAtEnd { partition: range.source(), first: range.first, committed });
+        }
+    }
+    Ok(())
 }
 
 /// Whether a commit's text carries this id.

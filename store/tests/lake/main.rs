@@ -1,6 +1,7 @@
 //! The lake as a whole, on real folders.
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests too")]
 
+mod checkpoints;
 mod commit;
 mod common;
 mod faults;

@@ -72,7 +72,7 @@ fn path(path: &Path) -> String {
 
 /// Runs a script of `store/tests`; what is missing is said loudly, and is a failure when `WK_TEST_REQUIRE` is 1.
 #[expect(clippy::disallowed_methods, reason = "tests find their tools by the environment")]
-fn run(script: &str, arguments: &[String]) {
+pub(crate) fn run(script: &str, arguments: &[String]) {
     let cache = std::env::var("XDG_CACHE_HOME")
         .map(PathBuf::from)
         .unwrap_or_else(|_| PathBuf::from(std::env::var("HOME").unwrap_or_default()).join(".cache"));

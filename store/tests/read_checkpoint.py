@@ -1,0 +1,31 @@
+#!/usr/bin/env python3
+"""Reads a table whose older commits are gone with deltalake and polars: what is there they know from its checkpoint.
+
+    read_checkpoint.py <table folder> <rows>
+
+The rows are events in partition 0, with the offsets from 0 on, one to a commit. Exit status 0 when all holds, 1 when not, 77 when a package is
+missing.
+"""
+import sys
+
+table, rows = sys.argv[1], int(sys.argv[2])
+try:
+    import deltalake, polars
+except ImportError as missing:
+    print(f"SKIPPED: {missing}")
+    sys.exit(77)
+
+delta = deltalake.DeltaTable(table)
+offsets = polars.scan_delta(table).select("offset").collect()["offset"].to_list()
+found = {
+    "version": delta.version(),
+    "offset committed": delta.transaction_version("agent.session.events.v1/0"),
+    "append only": delta.metadata().configuration.get("delta.appendOnly"),
+    "files": len(delta.file_uris()),
+    "rows of deltalake": delta.to_pyarrow_table(columns=["offset"]).num_rows,
+    "offsets of polars": sorted(offsets) == list(range(rows)),
+}
+expected = {"version": rows, "offset committed": rows, "append only": "true", "files": rows, "rows of deltalake": rows, "offsets of polars": True}
+for name, value in found.items():
+    print("ok    " if value == expected[name] else "FAILED", name, value)
+sys.exit(found != expected)
