@@ -5,8 +5,13 @@
 //! cargo run --release -p wk-ingest --example throughput -- --records 2000000 --brokers 127.0.0.1:9092
 //! ```
 //! Fills the topics with typical records (the embedded log without `--brokers`), reads them with nothing but the client library, then takes
-//! them into a new lake. With `--stages` it also measures each step in memory, on one thread.
+//! them into a new lake. With `--python` a script of stock packages takes them into a Delta table as well; with `--latency` it tells how long
+//! records take from the log to the lake while ingest runs. `--stages` measures each step in memory, on one thread, and nothing else.
 #![expect(clippy::disallowed_methods, reason = "a measurement reads the clock")]
+
+mod baseline;
+mod latency;
+mod usage;
 
 use anyhow::{Context as _, ensure};
 use clap::Parser;
@@ -17,6 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
+use usage::{Peak, cpu_seconds};
 use uuid::Uuid;
 use wk_ingest::synthetic::Synthetic;
 use wk_ingest::{Config, Identity, Ingest, Progress};
@@ -50,6 +56,12 @@ struct Options {
     /// Configuration of ingest.
     #[arg(long)]
     config: Option<PathBuf>,
+    /// A Python with confluent-kafka, fastavro, pyarrow and deltalake, for the baseline.
+    #[arg(long)]
+    python: Option<PathBuf>,
+    /// Append so many single records to a running ingest, and tell when each is in the lake.
+    #[arg(long, default_value_t = 0)]
+    latency: usize,
     /// Measure the steps one by one, in memory, and stop.
     #[arg(long)]
     stages: bool,
@@ -85,8 +97,15 @@ async fn main() -> anyhow::Result<()> {
     fill(&brokers, &registry, &options).await?;
     let raw = raw(&brokers).await?;
     let lake = options.lake.clone().unwrap_or_else(|| dir.path().join("lake"));
-    let ingested = ingest(&brokers, registry, &lake, &options).await?;
+    let ingested = ingest(&brokers, registry.clone(), &lake, &options).await?;
     println!("{:>14}: {:.2} of the raw consumer", "ratio", ingested / raw);
+    if let Some(python) = &options.python {
+        let baseline = baseline::measure(python, &brokers, dir.path()).await?;
+        println!("{:>14}: {:.1} times the baseline", "ratio", ingested / baseline);
+    }
+    if options.latency > 0 {
+        latency::measure(&brokers, registry, &lake, config(&options)?, options.latency).await?;
+    }
     if let Some(server) = own {
         server.shutdown().await;
     }
@@ -156,11 +175,7 @@ async fn raw(brokers: &Brokers) -> anyhow::Result<f64> {
 }
 
 async fn ingest(brokers: &Brokers, registry: Client, folder: &Path, options: &Options) -> anyhow::Result<f64> {
-    let config = match &options.config {
-        Some(path) => toml::from_str(&std::fs::read_to_string(path)?)?,
-        None => Config::default(),
-    };
-    let config = Config { drain_time: Duration::from_secs(3600), ..config };
+    let config = Config { drain_time: Duration::from_secs(3600), ..config(options)? };
     let lake = Lake::create(folder, Uuid::new_v4(), Timestamp(0)).await?;
     let writer = Writer::open(lake.clone(), SigningKey::from_bytes(&[1; 32])).await?;
     let identity = Identity { tenant: "default".into(), host: "bench".into() };
@@ -169,6 +184,7 @@ async fn ingest(brokers: &Brokers, registry: Client, folder: &Path, options: &Op
     // Asked to stop at once, it takes what the log holds now and ends.
     let cancel = CancellationToken::new();
     cancel.cancel();
+    let peak = Peak::watch();
     let (start, cpu) = (Instant::now(), cpu_seconds());
     let summary = Ingest::new(config, brokers.clone(), registry, writer, identity)
         .with_progress(move |progress| {
@@ -192,7 +208,16 @@ async fn ingest(brokers: &Brokers, registry: Client, folder: &Path, options: &Op
         snapshot.files.len(),
         bytes / rows.max(1) as u64
     );
+    let (before, most) = (peak.before_mib, peak.most_mib());
+    println!("{:>14}  {before} MiB resident before, {most} MiB at most", "");
     Ok(rate)
+}
+
+fn config(options: &Options) -> anyhow::Result<Config> {
+    Ok(match &options.config {
+        Some(path) => toml::from_str(&std::fs::read_to_string(path)?)?,
+        None => Config::default(),
+    })
 }
 
 /// Each step by itself, on this one thread.
@@ -222,12 +247,17 @@ fn stages(options: &Options) -> anyhow::Result<()> {
         encoder.write(row, &mut datum);
     }
     rate("encode back", count, start.elapsed());
+    let start = Instant::now();
+    for piece in rows.chunks(8192) {
+        rows::decode(piece)?;
+    }
+    rate("decode pieces", count, start.elapsed());
     let source = Source { topic: Topic::Events, partition };
     let all = i64::try_from(count)?;
     let range = Range { topic: source.topic, partition, first: 0, next: all, rows: all, dead_letters: 0, absent: 0 };
     let start = Instant::now();
     let commit = Commit::prepare(Uuid::new_v4(), Timestamp(0), rows, vec![range])?;
-    rate("prepare", count, start.elapsed());
+    rate("prepare (all)", count, start.elapsed());
     println!("{:>14}: {} bytes a record", "file", commit.bytes() / count);
     Ok(())
 }
@@ -236,12 +266,4 @@ fn rate(what: &str, count: usize, took: Duration) -> f64 {
     let rate = count as f64 / took.as_secs_f64();
     println!("{what:>14}: {rate:>9.0} records/s ({count} in {:.2} s)", took.as_secs_f64());
     rate
-}
-
-/// What this process has used of all processors, in seconds; the embedded log is part of it.
-fn cpu_seconds() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let ticks = |at: usize| fields.get(at).and_then(|t| t.parse::<f64>().ok()).unwrap_or(0.0);
-    (ticks(11) + ticks(12)) / 100.0
 }
