@@ -1,9 +1,11 @@
 //! Measures the deviation score on a file of labelled sessions.
 //!
 //! A line is one session: `{session, dataset, suite, label, intent, events: [{kind: plan|tool_call|process|result, tool, args,
-//! text}]}`. It is turned into the records that a shim would have written and goes through the same fold, context and score as
+//! text}]}`. `malicious` sessions are to be found, those whose label begins with `benign` are not; others (`attempted`) are only
+//! counted. It is turned into the records that a shim would have written and goes through the same fold, context and score as
 //! a live session. What the file calls a plan is the agent's prose; it is folded as a thought, so it authorises nothing.
 
+use super::held_out::{HeldOut, held_out};
 use super::metrics::{FALSE_RATES, Interval, Lcg, rates};
 use crate::context::Context;
 use crate::session::Session;
@@ -18,19 +20,51 @@ use wk_schemas::{Body, Digest, Header, Origin, Record, RecordId, SessionId, Time
 /// Bootstrap samples.
 const SAMPLES: usize = 400;
 
-/// What an evaluation gives.
+/// What an evaluation gives. As JSON, a measure is a number, and its interval stands in a field of its own.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(into = "Printed")]
 pub struct Evaluation {
     /// Share of malicious sessions found, by the share of benign sessions that are taken for such.
     pub tpr_at_fpr: BTreeMap<String, Interval>,
     /// Area under the ROC curve.
     pub auroc: Interval,
+    /// Each suite measured at the threshold that all the others give.
+    pub held_out: Vec<HeldOut>,
     /// Sessions by label.
     pub sessions: BTreeMap<String, usize>,
     /// Share of sessions at or above the threshold at which a finding is raised, by label.
     pub raised: BTreeMap<String, f64>,
     /// Findings for each 1,000 actions of benign sessions.
     pub alerts_per_1000_benign_actions: f64,
+}
+
+/// An evaluation as JSON.
+#[derive(Serialize)]
+struct Printed {
+    tpr_at_fpr: BTreeMap<String, f64>,
+    tpr_at_fpr_interval: BTreeMap<String, [f64; 2]>,
+    auroc: f64,
+    auroc_interval: [f64; 2],
+    sessions: BTreeMap<String, usize>,
+    raised: BTreeMap<String, f64>,
+    alerts_per_1000_benign_actions: f64,
+    held_out: Vec<HeldOut>,
+}
+
+impl From<Evaluation> for Printed {
+    fn from(e: Evaluation) -> Self {
+        let bounds = |i: &Interval| [i.low, i.high];
+        Self {
+            tpr_at_fpr: e.tpr_at_fpr.iter().map(|(rate, i)| (rate.clone(), i.value)).collect(),
+            tpr_at_fpr_interval: e.tpr_at_fpr.iter().map(|(rate, i)| (rate.clone(), bounds(i))).collect(),
+            auroc: e.auroc.value,
+            auroc_interval: bounds(&e.auroc),
+            sessions: e.sessions,
+            raised: e.raised,
+            alerts_per_1000_benign_actions: e.alerts_per_1000_benign_actions,
+            held_out: e.held_out,
+        }
+    }
 }
 
 impl std::fmt::Display for Evaluation {
@@ -45,7 +79,11 @@ impl std::fmt::Display for Evaluation {
             writeln!(f, "TPR at {rate} FPR   {}", percent(tpr))?;
         }
         writeln!(f, "AUROC            {:.4}  [{:.4}, {:.4}]", self.auroc.value, self.auroc.low, self.auroc.high)?;
-        write!(f, "findings per 1,000 benign actions: {:.2}", self.alerts_per_1000_benign_actions)
+        writeln!(f, "alerts per 1,000 benign actions: {:.2}", self.alerts_per_1000_benign_actions)?;
+        for suite in &self.held_out {
+            writeln!(f, "{suite}")?;
+        }
+        write!(f, "(brackets: 5 to 95 % of {SAMPLES} bootstrap samples of tasks)")
     }
 }
 
@@ -87,6 +125,10 @@ pub enum EvaluateError {
 #[derive(Debug, Deserialize)]
 struct Labelled {
     session: String,
+    #[serde(default)]
+    dataset: Option<String>,
+    #[serde(default)]
+    suite: Option<String>,
     label: String,
     #[serde(default)]
     intent: Option<String>,
@@ -105,10 +147,11 @@ struct Event {
 }
 
 /// A session's worst score, and what it is compared by.
-struct Scored {
-    label: String,
+pub(super) struct Scored {
+    pub(super) label: String,
+    pub(super) suite: String,
     task: String,
-    worst: u8,
+    pub(super) worst: u8,
     actions: usize,
     raised: usize,
 }
@@ -156,6 +199,12 @@ fn judge(labelled: &Labelled) -> Scored {
     let mut session = Session::default();
     let mut scored = Scored {
         label: labelled.label.clone(),
+        suite: [&labelled.dataset, &labelled.suite]
+            .into_iter()
+            .flatten()
+            .map(String::as_str)
+            .collect::<Vec<_>>()
+            .join("/"),
         task: labelled.intent.clone().unwrap_or_else(|| labelled.session.clone()),
         worst: 0,
         actions: 0,
@@ -180,6 +229,7 @@ fn judge(labelled: &Labelled) -> Scored {
         scored.actions += usize::from(is_action);
         scored.raised += usize::from(worst >= super::THRESHOLD);
         scored.worst = scored.worst.max(worst);
+        session.deviation.hear(&record, session.calls_total);
         session.fold(&record, &context);
     }
     scored
@@ -293,6 +343,7 @@ fn summary(scored: &[Scored]) -> Evaluation {
     Evaluation {
         tpr_at_fpr: tpr,
         auroc: interval(whole.auroc, &|r| r.auroc),
+        held_out: held_out(scored),
         sessions,
         raised,
         alerts_per_1000_benign_actions: alerts as f64 * 1000.0 / actions.max(1) as f64,

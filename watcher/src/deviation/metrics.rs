@@ -32,13 +32,19 @@ pub(super) fn rates(malicious: &[u8], benign: &[u8]) -> Rates {
 }
 
 /// Share of `malicious` above the lowest threshold that at most `rate` of `benign` are above.
-#[expect(clippy::cast_precision_loss, reason = "counts of sessions")]
 fn tpr(malicious: &[u8], benign: &[u8], rate: f64) -> f64 {
-    let above = |scores: &[u8], t: i32| {
-        scores.iter().filter(|s| i32::from(**s) > t).count() as f64 / scores.len().max(1) as f64
-    };
-    let threshold = (-1..=100).find(|t| above(benign, *t) <= rate).unwrap_or(100);
-    above(malicious, threshold)
+    above(malicious, threshold(benign, rate))
+}
+
+/// The lowest threshold that at most `rate` of `benign` are above.
+pub(super) fn threshold(benign: &[u8], rate: f64) -> i32 {
+    (-1..=100).find(|t| above(benign, *t) <= rate).unwrap_or(100)
+}
+
+/// Share of `scores` above the threshold.
+#[expect(clippy::cast_precision_loss, reason = "counts of sessions")]
+pub(super) fn above(scores: &[u8], threshold: i32) -> f64 {
+    scores.iter().filter(|s| i32::from(**s) > threshold).count() as f64 / scores.len().max(1) as f64
 }
 
 /// Probability that a malicious session scores above a benign one; ties count half.
