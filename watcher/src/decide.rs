@@ -12,12 +12,14 @@ use crate::context::Context;
 use crate::deviation::{self, Scores};
 use crate::event::Row;
 use crate::integrity::{self, Fault, Standing};
+use crate::ladder::{self, About, By, Ladder};
 use crate::rules::{Hit, Rules};
 use crate::session::Session;
-use crate::{approvals, text};
+use crate::{approvals, judge as model, text};
 use ed25519_dalek::VerifyingKey;
-use wk_schemas::body::{Command, Finding, Instruction, Level, Step};
-use wk_schemas::{Body, Bytes, Digest, Record, RecordId, Timestamp, Topic};
+use std::collections::BTreeSet;
+use wk_schemas::body::{Command, Finding, Instruction, Level, Match, Step};
+use wk_schemas::{Body, Bytes, Digest, Header, Record, RecordId, Timestamp, Topic};
 
 /// Findings of one rule in one session; what comes after is counted in the session and not told again.
 const FINDINGS_PER_RULE_MAX: u32 = 50;
@@ -36,25 +38,31 @@ pub struct Judge {
 }
 
 /// Thresholds and times.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
     /// A command is void so long after the record that led to it.
     pub command_ttl_us: i64,
-    /// From this score on a deviation is a finding of its own.
-    pub deviation_threshold: u8,
-    /// What is done about such a finding.
-    pub deviation_step: Step,
+    /// Which step follows from which score.
+    pub ladder: Ladder,
+    /// How far people's answers reach, and what needs two of them.
+    pub approvals: approvals::Rules,
+    /// Ids and titles of rules that find, but never command.
+    pub shadow_rules: BTreeSet<String>,
     /// Finds, but never commands.
     pub is_shadow: bool,
+    /// About what the model is asked and what its answer may do; `None` when there is no judge.
+    pub judge: Option<model::Verified>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         Self {
             command_ttl_us: 600_000_000,
-            deviation_threshold: deviation::THRESHOLD,
-            deviation_step: Step::Warn,
+            ladder: Ladder::default(),
+            approvals: approvals::Rules::default(),
+            shadow_rules: BTreeSet::new(),
             is_shadow: false,
+            judge: None,
         }
     }
 }
@@ -92,6 +100,8 @@ pub struct Decision {
     pub findings: Vec<Outgoing>,
     /// In order.
     pub commands: Vec<Outgoing>,
+    /// What the model is to be asked; deciding does not wait for the answers.
+    pub questions: Vec<model::Question>,
 }
 
 /// Folds one record into the session and returns the findings and commands that follow.
@@ -106,7 +116,11 @@ pub fn step(session: &mut Session, judge: &Judge, incoming: &Incoming) -> Decisi
             _ => Decision::default(),
         },
         Topic::Events => event(session, judge, incoming),
-        Topic::Findings | Topic::Commands | Topic::DeadLetters => Decision::default(),
+        Topic::Findings => match &record.body {
+            Body::Finding(finding) => model::answered(session, judge, record, finding),
+            _ => Decision::default(),
+        },
+        Topic::Commands | Topic::DeadLetters => Decision::default(),
     }
 }
 
@@ -117,7 +131,9 @@ fn event(session: &mut Session, judge: &Judge, incoming: &Incoming) -> Decision 
         Standing::Next => None,
         Standing::Broken(fault) => Some(fault),
     };
-    let mut raised: Vec<(Outgoing, Step, String)> = Vec::new();
+    let mut raised: Vec<Raised> = Vec::new();
+    let mut questions = Vec::new();
+    let mut answered = None;
     if let Some(fault) = fault {
         raised.push(broken(judge, record, fault));
     }
@@ -138,15 +154,52 @@ fn event(session: &mut Session, judge: &Judge, incoming: &Incoming) -> Decision 
             }
         }
         scores.remember(&mut session.deviation);
+        session.deviation.hear(record, session.calls_total);
+        if let Some(settings) = judge.settings.judge.as_ref().filter(|_| !session.has_ended) {
+            let pack = judge.rules.pack_digest;
+            questions.extend(model::ask(session, incoming, &context, &scores, &hits, &settings.gate, pack));
+            session.judge.note(record, &context);
+            questions.iter().for_each(|q| session.judge.asked(q.about.0));
+        }
         session.fold(record, &context);
+        if let Body::ApprovalRequested(asked) = &record.body {
+            let is_grave = hits.iter().any(|h| ladder::rank(h.rule.step) >= ladder::rank(Step::Ask));
+            answered = approvals::again(session, judge, record, asked, is_grave);
+        }
     }
-    let mut decision = Decision::default();
+    if answered.is_some() {
+        // Somebody has answered already: nothing is left open.
+        questions.clear();
+        session.judge.close(record.header.record_id.0);
+    }
+    let mut decision = Decision { questions, ..Decision::default() };
+    decision.commands.extend(answered);
     for (finding, step, reason) in raised {
-        let command = command(session, judge, record, &finding, step, &reason);
+        let command = command(session, judge, &record.header, finding.id, step, &reason);
         decision.findings.push(finding);
         decision.commands.extend(command);
     }
     decision
+}
+
+/// A finding, the step that is taken (lower than the finding's in shadow), and the reason that a command gives.
+type Raised = (Outgoing, Step, String);
+
+/// Class of the action that a record shows, as the ladder knows it.
+fn class(record: &Record) -> &str {
+    match &record.body {
+        Body::ToolCalled(b) => &b.tool_class,
+        Body::ProcessStarted(_) => "process",
+        Body::FileAccessed(_) => "file",
+        Body::ConnectionAttempted(_) | Body::NameResolved(_) => "connection",
+        Body::ApprovalRequested(_) => "held",
+        Body::PlanDeclared(_) => "plan",
+        _ => "other",
+    }
+}
+
+fn about(record: &Record, by: By) -> About<'_> {
+    About { by, tenant: &record.header.tenant, class: class(record) }
 }
 
 /// Whether a rule has not said this of this object before; a freezing rule may say it again after a resume.
@@ -165,17 +218,12 @@ fn is_new(session: &mut Session, hit: &Hit) -> bool {
     count <= FINDINGS_PER_RULE_MAX
 }
 
-fn found(
-    session: &Session,
-    judge: &Judge,
-    record: &Record,
-    context: &Context,
-    scores: &Scores,
-    hit: &Hit,
-) -> (Outgoing, Step, String) {
+fn found(session: &Session, judge: &Judge, record: &Record, context: &Context, scores: &Scores, hit: &Hit) -> Raised {
     let rule = &hit.rule;
+    let step = judge.settings.ladder.of_rule(about(record, By::Rule), rule.step);
+    let is_shadow = [&rule.id, &rule.title].into_iter().any(|name| judge.settings.shadow_rules.contains(name));
     let mut description = hit.description.clone();
-    if rule.step == Step::Ask {
+    if step == Step::Ask {
         description.push_str(match &record.body {
             Body::ApprovalRequested(_) => "; it waits for an answer",
             _ => "; nothing is held, it has happened",
@@ -196,10 +244,11 @@ fn found(
         task_plan_score: points(scores.task_plan.as_ref()),
         plan_action_score: points(scores.plan_action.as_ref()),
         action_effect_score: points(scores.action_effect.as_ref()),
-        step: rule.step,
+        step,
     };
     let reason = format!("{}: {}", rule.title, finding.description);
-    (outgoing(record, finding, &format!("rule {}", rule.id)), rule.step, reason)
+    let taken = if is_shadow { Step::Note } else { step };
+    (outgoing(record, finding, &format!("rule {}", rule.id)), taken, reason)
 }
 
 fn points(score: Option<&deviation::Score>) -> Option<i32> {
@@ -226,13 +275,9 @@ fn evidence(session: &Session, record: &Record, context: &Context, hit: &Hit) ->
 }
 
 /// A deviation that no rule spoke of, once for each edge and reason.
-fn deviates(
-    session: &mut Session,
-    judge: &Judge,
-    record: &Record,
-    scores: &Scores,
-) -> Option<(Outgoing, Step, String)> {
-    let worst = scores.worst().filter(|s| s.value >= judge.settings.deviation_threshold)?;
+fn deviates(session: &mut Session, judge: &Judge, record: &Record, scores: &Scores) -> Option<Raised> {
+    let worst = scores.worst()?;
+    let step = judge.settings.ladder.of_score(about(record, By::Deviation), worst.value)?;
     let edges = [
         (&scores.task_plan, "deviation.task_plan", "PlanDepartsFromTask"),
         (&scores.plan_action, "deviation.plan_action", "ActionDepartsFromTask"),
@@ -260,17 +305,28 @@ fn deviates(
         tags: vec!["atlas.aml.t0051".to_owned()],
         description: worst.reason.clone(),
         evidence,
-        matches: Vec::new(),
+        matches: basis(session),
         task_plan_score: points(scores.task_plan.as_ref()),
         plan_action_score: points(scores.plan_action.as_ref()),
         action_effect_score: points(scores.action_effect.as_ref()),
-        step: judge.settings.deviation_step,
+        step,
     };
     let reason = format!("{title}: {}", worst.reason);
-    Some((outgoing(record, finding, rule), judge.settings.deviation_step, reason))
+    Some((outgoing(record, finding, rule), step, reason))
 }
 
-fn broken(judge: &Judge, record: &Record, fault: Fault) -> (Outgoing, Step, String) {
+/// What a deviation was measured against, and how far that can be relied on.
+fn basis(session: &Session) -> Vec<Match> {
+    let (basis, confidence) = deviation::basis(session);
+    let field = |name: &str, value: String| Match {
+        field: format!("deviation.{name}"),
+        value,
+        selection: "deviation".to_owned(),
+    };
+    vec![field("basis", basis.to_owned()), field("confidence", confidence.to_string())]
+}
+
+fn broken(judge: &Judge, record: &Record, fault: Fault) -> Raised {
     let reason = format!("{}: {}", fault.title, fault.description);
     let finding = Finding {
         source: "integrity".to_owned(),
@@ -303,15 +359,15 @@ fn outgoing(record: &Record, finding: Finding, name: &str) -> Outgoing {
 }
 
 /// The command that a finding leads to. A session is frozen once until it is resumed, and killed once.
-fn command(
+pub(crate) fn command(
     session: &mut Session,
     judge: &Judge,
-    record: &Record,
-    finding: &Outgoing,
+    header: &Header,
+    finding: RecordId,
     step: Step,
     reason: &str,
 ) -> Option<Outgoing> {
-    let at = record.header.occurred_at;
+    let at = header.occurred_at;
     let instruction = match step {
         Step::Freeze => Instruction::Freeze,
         Step::Kill => Instruction::Kill,
@@ -337,8 +393,8 @@ fn command(
     };
     Some(Outgoing {
         topic: Topic::Commands,
-        id: RecordId::derived(&[finding.id], instruction.as_str()),
-        caused_by: vec![finding.id],
+        id: RecordId::derived(&[finding], instruction.as_str()),
+        caused_by: vec![finding],
         occurred_at: at,
         body: command.into(),
     })

@@ -9,14 +9,18 @@
 //! except by a signed command on the log.
 #![forbid(unsafe_code)]
 
+pub mod alerts;
 pub mod approvals;
 pub mod config;
 pub mod context;
 pub mod decide;
 pub mod deviation;
 pub mod event;
+pub mod grants;
 pub mod intake;
 pub mod integrity;
+pub mod judge;
+pub mod ladder;
 pub mod letters;
 pub mod output;
 pub mod places;

@@ -10,9 +10,12 @@
 //! ```
 //! The saved state is always one that the log can bring forward: it never speaks of an output that is not acknowledged.
 
+use crate::alerts::{Desk, Receiver, Undelivered};
 use crate::config::Config;
 use crate::decide::{Incoming, Judge, Outgoing, step};
 use crate::intake::{self, Unreadable};
+use crate::judge::{self, Answered, Client, Job, Policy, Worker};
+use crate::ladder::{About, By};
 use crate::recover::{self, OUTPUTS};
 use crate::rules::Rules;
 use crate::session::{ChainEnd, Session};
@@ -31,8 +34,8 @@ use wk_wire::kafka::{BrokersError, Cluster, Lag, Producer, Reader};
 use wk_wire::registry::{self, RegistryError};
 use wk_wire::{Append, AppendError, Brokers, Disposition, Message, Read as _, ReadError, frame};
 
-/// Topics that the watcher reads.
-const INPUTS: [Topic; 2] = [Topic::Events, Topic::Approvals];
+/// Topics that the watcher reads; the findings only where a judge's verdicts are among them.
+const INPUTS: [Topic; 3] = [Topic::Events, Topic::Approvals, Topic::Findings];
 /// Messages taken at once. Nothing waits for a batch to fill.
 const BATCH_MAX: usize = 256;
 /// Outputs handed over and not acknowledged; more than this waits.
@@ -41,6 +44,8 @@ const UNACKNOWLEDGED_MAX: usize = 2000;
 const CHECKPOINT_RECORDS: u64 = 20_000;
 /// How long to wait before trying again what failed because something was away.
 const BACKOFF: Duration = Duration::from_millis(500);
+/// Checkpoints after which a question that nobody asks any more is answered `unavailable`.
+const ORPHANED_AFTER: u64 = 10;
 /// Checkpoints between two reports of lag.
 const REPORT_EVERY: u64 = 10;
 
@@ -115,6 +120,9 @@ pub enum WatchError {
     /// The registry.
     #[error("the schema registry gave no answer")]
     Registry(#[source] Box<RegistryError>),
+    /// The judge, or a receiver of alerts, cannot be used as it is configured.
+    #[error("the judge or a receiver of alerts cannot be used as it is configured")]
+    Endpoint(#[from] judge::ClientError),
     /// Saving state in the background broke down.
     #[error("saving the watcher's state broke down")]
     Flush(#[from] tokio::task::JoinError),
@@ -132,7 +140,9 @@ impl WatchError {
                 _ => error.disposition(),
             },
             Self::Registry(error) => error.disposition(),
-            Self::Rules { .. } | Self::State(_) | Self::Brokers(_) | Self::Flush(_) => Disposition::Stop,
+            Self::Rules { .. } | Self::State(_) | Self::Brokers(_) | Self::Endpoint(_) | Self::Flush(_) => {
+                Disposition::Stop
+            }
         }
     }
 }
@@ -167,6 +177,9 @@ pub struct Watcher {
     config: Config,
     setup: Setup,
     judge: Judge,
+    /// Who is asked, by which policy.
+    model: Option<(Client, Policy)>,
+    receivers: Vec<Arc<Receiver>>,
     state: State,
 }
 
@@ -174,7 +187,8 @@ impl Watcher {
     /// Loads the rules and opens the state. A faulty rule is traced and left out.
     ///
     /// # Errors
-    /// [`WatchError::Rules`] when a folder cannot be read, [`WatchError::State`] when the state is in use or damaged.
+    /// [`WatchError::Rules`] when a folder cannot be read, [`WatchError::State`] when the state is in use or damaged,
+    /// [`WatchError::Endpoint`] when a judge or a receiver is configured that cannot be used.
     pub fn open(config: Config, setup: Setup) -> Result<Self, WatchError> {
         let mut sources = crate::rules::Sources::embedded();
         for path in &config.rules {
@@ -186,8 +200,12 @@ impl Watcher {
         }
         info!(rules = rules.all().count(), pack_digest = %rules.pack_digest, "rules in force");
         let state = State::open(&setup.state)?;
-        let judge = Judge { rules, approvers: setup.approvers.clone(), settings: config.settings() };
-        Ok(Self { config, setup, judge, state })
+        let settings = config.settings(&setup.command_key.verifying_key());
+        let judge = Judge { rules, approvers: setup.approvers.clone(), settings };
+        let model = config.judge.clone().map(judge::open).transpose()?;
+        let receivers = config.alerts.iter().map(|c| Receiver::new(c.clone()).map(Arc::new));
+        let receivers = receivers.collect::<Result<Vec<_>, _>>()?;
+        Ok(Self { config, setup, judge, model, receivers, state })
     }
 
     /// Lets others see how far it has come, also while it runs.
@@ -228,10 +246,13 @@ impl Watcher {
                 biased;
                 () = cancel.cancelled() => Input::Shutdown,
                 _ = tick.tick() => Input::Tick,
+                input = work.outside() => input,
                 batch = reader.next_batch(BATCH_MAX, self.config.checkpoint_interval) => Input::Messages(batch?),
             };
             let done = match input {
                 Input::Messages(messages) => cancelled(cancel, work.take(messages)).await,
+                Input::Verdict(verdict) => cancelled(cancel, work.answer(*verdict)).await,
+                Input::Undelivered(alert) => cancelled(cancel, work.give_up(alert)).await,
                 Input::Tick => cancelled(cancel, work.checkpoint()).await,
                 Input::Shutdown => {
                     // What is not acknowledged by then is found, or written again, by the next start.
@@ -251,6 +272,8 @@ impl Watcher {
 /// Everything that the loop reacts to.
 enum Input {
     Messages(Vec<Message>),
+    Verdict(Box<Answered>),
+    Undelivered(Undelivered),
     Tick,
     Shutdown,
 }
@@ -291,6 +314,15 @@ struct Work<'a> {
     unacknowledged: Vec<(Topic, <Producer as Append>::Delivery)>,
     flushing: Option<tokio::task::JoinHandle<Result<(), StateError>>>,
     cluster: Cluster,
+    /// The judge, and the records that it is being asked about.
+    worker: Option<Worker>,
+    asking: BTreeSet<RecordId>,
+    /// Questions that were open when their session came from disk, and in which checkpoint: nobody is asking them any more.
+    orphans: Vec<(Header, RecordId, u64)>,
+    /// Tells receivers of alerts; `None` where there are none.
+    desk: Option<Desk>,
+    /// Ends the worker with this stretch.
+    _stop: tokio_util::sync::DropGuard,
     records: u64,
     records_saved: u64,
     checkpoints: u64,
@@ -308,7 +340,7 @@ impl<'a> Work<'a> {
         let cluster = Cluster::connect(brokers)?;
         let (mut read, written) = watcher.state.offsets()?;
         let before = recover::read(brokers, &cluster, &written).await?;
-        for topic in INPUTS {
+        for topic in INPUTS.into_iter().filter(|t| *t != Topic::Findings || watcher.model.is_some()) {
             for partition in cluster.partitions(topic.name()).await? {
                 if let Entry::Vacant(unread) = read.entry((topic, partition)) {
                     unread.insert(cluster.watermarks(topic.name(), partition).await?.low);
@@ -318,7 +350,18 @@ impl<'a> Work<'a> {
         let starts: Vec<(&str, i32, i64)> = read.iter().map(|((t, p), o)| (t.name(), *p, *o)).collect();
         let reader = Reader::assign(brokers, &starts).await?;
         info!(partitions = starts.len(), outputs_found = before.ids.len(), "watching");
+        let stop = CancellationToken::new();
+        let worker = watcher.model.clone().map(|(client, policy)| Worker::start(client, policy, stop.child_token()));
+        let desk = match &watcher.receivers[..] {
+            [] => None,
+            receivers => Some(Desk::start(receivers, brokers, &cluster, &watcher.state).await?),
+        };
         let work = Self {
+            worker,
+            asking: BTreeSet::new(),
+            orphans: Vec::new(),
+            desk,
+            _stop: stop.drop_guard(),
             producer: Producer::connect(brokers)?,
             schemas,
             known_schemas,
@@ -344,6 +387,8 @@ impl<'a> Work<'a> {
             self.pass(1);
             match self.read(&message).await? {
                 Ok(incoming) => self.decide(incoming).await?,
+                // Ingest sets aside what is unreadable among our own findings.
+                Err(_) if message.topic == Topic::Findings.name() => {}
                 Err(unreadable) => self.set_aside(&message, &unreadable).await?,
             }
             if let Some(topic) = Topic::from_name(&message.topic) {
@@ -383,9 +428,15 @@ impl<'a> Work<'a> {
     }
 
     async fn decide(&mut self, incoming: Incoming) -> Result<(), WatchError> {
+        if incoming.topic == Topic::Findings && !judge::is_verdict(&incoming.record) {
+            return Ok(());
+        }
         let id = incoming.record.header.session_id.clone();
         if !self.sessions.contains_key(&id) {
             let session = self.watcher.state.session(&id)?.unwrap_or_default();
+            let open = session.judge.open.iter().map(|about| RecordId(*about)).filter(|r| !self.asking.contains(r));
+            let header = &incoming.record.header;
+            self.orphans.extend(open.map(|about| (header.clone(), about, self.checkpoints)));
             self.sessions.insert(id.clone(), Live { session, ..Live::default() });
         }
         let live = self.sessions.entry(id.clone()).or_default();
@@ -398,6 +449,90 @@ impl<'a> Work<'a> {
         for outgoing in decision.commands.into_iter().chain(decision.findings) {
             trace_output(&id, &outgoing);
             self.write(outgoing, &header).await?;
+        }
+        for question in decision.questions {
+            // A verdict that is on the log already comes from there.
+            if self.written_before.contains(&judge::verdict_id(question.about)) {
+                continue;
+            }
+            let about = question.about;
+            let job = Job { question, header: header.clone() };
+            match self.worker.as_ref().map(|w| w.ask(job)) {
+                Some(Ok(())) => {
+                    self.asking.insert(about);
+                }
+                Some(Err(answered)) => self.answer(*answered).await?,
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// What comes from beside the log: the judge's next verdict, or an alert that could not be delivered.
+    async fn outside(&mut self) -> Input {
+        let verdict = async {
+            match &mut self.worker {
+                Some(worker) => worker.next().await,
+                None => std::future::pending().await,
+            }
+        };
+        let undelivered = async {
+            match &mut self.desk {
+                Some(desk) => desk.next().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            answered = verdict => Input::Verdict(Box::new(answered)),
+            alert = undelivered => Input::Undelivered(alert),
+        }
+    }
+
+    /// Puts an alert that could not be delivered on the dead-letter topic; its receiver goes on once it is there.
+    async fn give_up(&mut self, alert: Undelivered) -> Result<(), WatchError> {
+        let Undelivered { message, receiver, reason, done } = alert;
+        let Setup { tenant, host, .. } = &self.watcher.setup;
+        let reason = format!("alert to `{receiver}` not delivered: {reason}");
+        let (header, out) = letters::letters(&message, &reason, tenant, host);
+        for mut outgoing in out {
+            // One letter for each receiver.
+            outgoing.id = RecordId::derived(&[outgoing.id], &receiver);
+            self.write(outgoing, &header).await?;
+        }
+        self.settle().await?;
+        if done.send(()).is_err() {
+            debug!(%receiver, "the receiver's task has ended");
+        }
+        Ok(())
+    }
+
+    /// Puts a verdict on the log. It is acted upon when it is read from there.
+    async fn answer(&mut self, answered: Answered) -> Result<(), WatchError> {
+        let Answered { question, header, verdict } = answered;
+        self.asking.remove(&question.about);
+        let about = About { by: By::Judge, tenant: &header.tenant, class: &question.class };
+        let step = verdict.score().and_then(|score| self.watcher.judge.settings.ladder.of_score(about, score));
+        let at = question.asked_at.plus_micros(verdict.cost.latency_us);
+        let outgoing = judge::outgoing(&verdict, step, at, &header.session_id, &self.watcher.setup.command_key);
+        trace_output(&header.session_id, &outgoing);
+        self.write(outgoing, &header).await
+    }
+
+    /// Answers `unavailable` to what nobody asks any more, once verdicts that were on their way have been read.
+    async fn answer_orphans(&mut self) -> Result<(), WatchError> {
+        let checkpoints = self.checkpoints;
+        let (due, wait): (Vec<_>, Vec<_>) = std::mem::take(&mut self.orphans)
+            .into_iter()
+            .partition(|(_, _, since)| checkpoints.saturating_sub(*since) >= ORPHANED_AFTER);
+        self.orphans = wait;
+        for (header, about, _) in due {
+            let is_open =
+                self.sessions.get(&header.session_id).is_some_and(|l| l.session.judge.open.contains(&about.0));
+            if is_open && !self.asking.contains(&about) {
+                let key = &self.watcher.setup.command_key;
+                let outgoing = judge::outgoing(&judge::lost(about), None, header.occurred_at, &header.session_id, key);
+                self.write(outgoing, &header).await?;
+            }
         }
         Ok(())
     }
@@ -456,6 +591,7 @@ impl<'a> Work<'a> {
         if self.checkpoints.is_multiple_of(REPORT_EVERY) {
             self.report();
         }
+        self.answer_orphans().await?;
         if self.records == self.records_saved {
             return Ok(());
         }

@@ -5,6 +5,7 @@
 //! written/<topic>/<partition>    where reading an output topic begins after a crash
 //! session/<session>              the fold, as JSON
 //! chain/<topic>/<session>        the end of the watcher's chain there
+//! alerted:<receiver>/<topic>/<partition>    next finding to tell a receiver of alerts
 //! ```
 //! A checkpoint is one atomic batch. It may lag behind what is on the log: the next start repeats what came after it, and the
 //! ids of what it writes are derived, so what is on the log already is recognised.
@@ -159,6 +160,26 @@ impl State {
             out.insert(place, offset);
         }
         Ok(out)
+    }
+
+    /// How far a receiver of alerts has been told.
+    ///
+    /// # Errors
+    /// [`StateError::Storage`], [`StateError::Foreign`].
+    pub fn alerted(&self, receiver: &str) -> Result<Offsets, StateError> {
+        self.offsets_of(&format!("alerted:{receiver}"))
+    }
+
+    /// Saves how far a receiver of alerts has been told.
+    ///
+    /// # Errors
+    /// [`StateError::Storage`].
+    pub fn save_alerted(&self, receiver: &str, cursor: &Offsets) -> Result<(), StateError> {
+        let mut batch = sled::Batch::default();
+        for ((topic, partition), offset) in cursor {
+            batch.insert(format!("alerted:{receiver}/{topic}/{partition}").as_bytes(), &offset.to_be_bytes());
+        }
+        self.db.apply_batch(batch).map_err(|source| self.failed(source))
     }
 
     /// A session as it was saved.

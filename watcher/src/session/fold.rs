@@ -103,6 +103,7 @@ impl Session {
         self.values.clear();
         self.windows = crate::rules::Windows::default();
         self.deviation = crate::deviation::Memory::default();
+        self.judge.end();
     }
 
     fn declare(&mut self, b: &PlanDeclared, id: Uuid) {

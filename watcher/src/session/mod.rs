@@ -201,6 +201,12 @@ pub struct Session {
     pub windows: crate::rules::Windows,
     /// State of the deviation score.
     pub deviation: crate::deviation::Memory,
+    /// What people have answered beyond single questions.
+    #[serde(default)]
+    pub grants: crate::grants::Memory,
+    /// What is kept for the judge; empty where there is none.
+    #[serde(default)]
+    pub judge: crate::judge::Memory,
 }
 
 impl Default for Session {
@@ -234,6 +240,8 @@ impl Default for Session {
             raised: Recent::new(2048),
             windows: crate::rules::Windows::default(),
             deviation: crate::deviation::Memory::default(),
+            grants: crate::grants::Memory::default(),
+            judge: crate::judge::Memory::default(),
         }
     }
 }
