@@ -2,7 +2,7 @@
 
 use crate::audit::Audit;
 use crate::config::Settings;
-use crate::services;
+use crate::{clock, services};
 use anyhow::{Context as _, bail};
 use clap::Args;
 use std::process::ExitCode;
@@ -46,6 +46,7 @@ pub(crate) fn sql(settings: Settings, options: SqlOptions) -> anyhow::Result<Exi
         query: options.query,
         format: options.format,
         history: Some(settings.home.sql_history()),
+        now: clock::now,
     })?;
     Ok(ExitCode::from(code))
 }

@@ -19,6 +19,7 @@ mod limits;
 mod prune;
 mod records;
 pub mod render;
+pub mod saved;
 mod schema;
 pub mod shell;
 mod stop;

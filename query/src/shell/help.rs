@@ -10,6 +10,7 @@ const KEYS: &str = "\
 A question ends with `;` and may take several lines. Ctrl-C gives a running question up.
   \\d            the tables and views        \\d NAME        columns of one, with their meaning
   \\format NAME  table, csv or json          \\x             one line per column, on or off
+  \\saved       the saved questions        \\saved NAME k=v asks one; `\\saved NAME ?` explains it
   \\?            this help                   \\q             leaves (so does Ctrl-D)
 ";
 

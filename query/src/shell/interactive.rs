@@ -1,8 +1,9 @@
 //! The shell that keeps asking.
 
 use super::complete::Assistant;
+use super::saved::{saved_help, saved_overview, typed};
 use super::{Format, Session, Style, help, place};
-use crate::clock;
+use crate::{clock, saved};
 use rustyline::error::ReadlineError;
 use rustyline::history::FileHistory;
 use rustyline::{Config, Editor};
@@ -64,18 +65,35 @@ fn answer(session: &mut Session, line: &str, runtime: &Runtime) -> io::Result<bo
             Ok(format) => session.style.format = format,
             Err(error) => eprintln!("error: {error}"),
         },
-        (word, _) if word.starts_with('\\') => eprintln!("error: there is no `{word}`; `\\?` lists what there is"),
-        _ => {
-            // The terminal may have changed its size since the last question.
-            session.style = Style { vertical: session.style.vertical, ..Style::of_stdout(session.style.format) };
-            for question in place::split(line) {
-                let started = clock::start();
-                if runtime.block_on(session.question(question))? != 0 {
-                    break;
-                }
-                println!("({} ms)", started.elapsed().as_millis());
+        ("\\saved", None) => print!("{}", saved_overview(session.style.width)),
+        ("\\saved", Some(name)) => {
+            let found =
+                saved::find(name).map(|saved| (saved, typed(line.trim_end_matches(';').trim_start_matches("\\saved"))));
+            match found {
+                Ok((saved, Some((_, given)))) => match saved.sql(&given, (session.now)()) {
+                    Ok(sql) => ask(session, &sql, runtime)?,
+                    Err(error) => eprintln!("error: {error}"),
+                },
+                Ok((saved, None)) => print!("{}", saved_help(saved)),
+                Err(error) => eprintln!("error: {error}"),
             }
         }
+        (word, _) if word.starts_with('\\') => eprintln!("error: there is no `{word}`; `\\?` lists what there is"),
+        _ => ask(session, line, runtime)?,
     }
     Ok(true)
+}
+
+/// Asks what stands in a text, up to the first question that has no answer.
+fn ask(session: &mut Session, text: &str, runtime: &Runtime) -> io::Result<()> {
+    // The terminal may have changed its size since the last question.
+    session.style = Style { vertical: session.style.vertical, ..Style::of_stdout(session.style.format) };
+    for question in place::split(text) {
+        let started = clock::start();
+        if runtime.block_on(session.question(question))? != 0 {
+            break;
+        }
+        println!("({} ms)", started.elapsed().as_millis());
+    }
+    Ok(())
 }

@@ -11,6 +11,7 @@ mod format;
 mod help;
 mod interactive;
 mod place;
+mod saved;
 pub(crate) mod table;
 mod text;
 
@@ -18,6 +19,7 @@ pub use format::Format;
 pub(crate) use format::Printer;
 pub use help::{describe, overview};
 pub use place::point;
+pub use saved::{saved_help, saved_overview};
 pub use text::{cells, visible};
 
 use crate::context::{Asker, Engine};
@@ -25,6 +27,8 @@ use crate::error::QueryError;
 use std::io::{self, IsTerminal as _, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
+use tokio::signal::unix::{SignalKind, signal};
+use wk_schemas::Timestamp;
 
 /// How the shell is started.
 #[derive(Debug)]
@@ -39,6 +43,8 @@ pub struct ShellOptions {
     pub format: Format,
     /// File that keeps what was asked; nothing is kept without one.
     pub history: Option<PathBuf>,
+    /// The time of day, from which the spans of saved questions are counted back.
+    pub now: fn() -> Timestamp,
 }
 
 /// Runs the shell on standard input and output; returns the exit code. Not to be called inside an async runtime.
@@ -47,8 +53,11 @@ pub struct ShellOptions {
 /// When the terminal or the runtime cannot be had.
 pub fn run(options: ShellOptions) -> io::Result<u8> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    // From here on Ctrl-C gives a question up and never the shell, also in the moment before a question listens for it.
+    let _interrupts = runtime.block_on(async { signal(SignalKind::interrupt()) })?;
     let style = Style::of_stdout(options.format);
-    let session = Session { engine: options.engine, asker: Asker { user: options.user, door: "shell".into() }, style };
+    let asker = Asker { user: options.user, door: "shell".into() };
+    let session = Session { engine: options.engine, asker, style, now: options.now };
     match options.query {
         Some(query) => runtime.block_on(session.one(&query)),
         None if io::stdin().is_terminal() => interactive::run(session, options.history.as_deref(), &runtime),
@@ -111,6 +120,7 @@ pub(crate) struct Session {
     engine: Arc<Engine>,
     asker: Asker,
     style: Style,
+    now: fn() -> Timestamp,
 }
 
 impl Session {

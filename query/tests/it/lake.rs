@@ -2,6 +2,7 @@
 
 use crate::agents;
 use crate::keeper::Keeper;
+use crate::known;
 use std::sync::{Arc, Mutex};
 use tempfile::TempDir;
 use wk_query::{Answer, Asker, Config, Engine, QueryError};
@@ -31,6 +32,20 @@ impl Fixture {
             let start = |n: u64| agents::START + hours + i64::try_from(n).unwrap() * 1_000_000;
             keeper.commit(group.iter().flat_map(|&n| agents::session(n, start(n), 4)).collect()).await;
         }
+        Self::over(folder, keeper, config).await
+    }
+
+    /// Four short sessions with a record of every kind; see `known.rs`.
+    pub(crate) async fn known(config: Config) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut keeper = Keeper::create(folder.path()).await;
+        for said in known::sessions() {
+            keeper.commit(said).await;
+        }
+        Self::over(folder, keeper, config).await
+    }
+
+    async fn over(folder: TempDir, keeper: Keeper, config: Config) -> Self {
         let asked = Arc::new(Mutex::new(Vec::new()));
         let note = Arc::clone(&asked);
         let lake = Lake::open(folder.path()).await.unwrap();

@@ -4,10 +4,13 @@
 
 mod agents;
 mod keeper;
+mod known;
 mod lake;
 mod limits;
 mod prune;
 mod read_only;
+mod saved;
+mod slt;
 mod sql;
 mod stories;
 mod views;
