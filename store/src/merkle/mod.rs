@@ -2,11 +2,13 @@
 //!
 //! RFC 6962 hashing ([`tree`]), C2SP tlog-tiles on disk ([`tiles`]), checkpoints as signed notes ([`note`]). Anybody's verifier reads it.
 
+pub mod log;
 pub mod note;
 pub mod proof;
 pub mod records;
 pub mod tiles;
 pub mod tree;
 
+pub use log::Log;
 pub use note::{Checkpoint, NoteError, verifier_key};
-pub use tiles::{Log, LogError};
+pub use tiles::LogError;
