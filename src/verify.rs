@@ -59,7 +59,7 @@ async fn check(settings: &Settings, options: &Options, against: Option<String>) 
     let bar = ProgressBar::new(0).with_style(
         ProgressStyle::with_template("{bar:40} {pos} of {len} commits {msg}").expect("the template is a constant"),
     );
-    let report = verify::verify(&files, &key, &verify::Options { against }, |progress| {
+    let report = verify::verify(&files, &key, &verify::Options { against, ..Default::default() }, |progress| {
         bar.set_length(progress.of);
         bar.set_position(progress.commits);
         bar.set_message(format!("{} records", progress.records));

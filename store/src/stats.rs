@@ -186,7 +186,7 @@ fn parse_iso(text: &str) -> Option<Timestamp> {
 }
 
 /// Days from 1970-01-01 to a day of the calendar; the other way round of [`civil`].
-fn days(year: i64, month: i64, day: i64) -> i64 {
+pub(crate) fn days(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let era = year.div_euclid(400);
     let year_of_era = year.rem_euclid(400);

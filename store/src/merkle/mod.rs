@@ -8,6 +8,7 @@ pub mod proof;
 pub mod records;
 pub mod tiles;
 pub mod tree;
+pub mod witness;
 
 pub use log::Log;
 pub use note::{Checkpoint, NoteError, verifier_key};

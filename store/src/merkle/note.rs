@@ -40,7 +40,7 @@ impl Checkpoint {
     #[must_use]
     pub fn sign(&self, key: &SigningKey) -> String {
         let text = self.text();
-        let mut signature = key_id(&self.origin, &key.verifying_key()).to_vec();
+        let mut signature = key_id(&self.origin, ED25519, &key.verifying_key()).to_vec();
         signature.extend_from_slice(&key.sign(text.as_bytes()).to_bytes());
         format!("{text}\n\u{2014} {} {}\n", self.origin, STANDARD.encode(signature))
     }
@@ -79,7 +79,7 @@ impl Checkpoint {
         let (text, signatures) =
             note.split_once("\n\n").ok_or(NoteError::Malformed { what: "no signature follows the text" })?;
         let signed = format!("{text}\n");
-        let id = key_id(&checkpoint.origin, key);
+        let id = key_id(&checkpoint.origin, ED25519, key);
         for line in signatures.split_terminator('\n') {
             let Some((name, signature)) = line.strip_prefix("\u{2014} ").and_then(|l| l.split_once(' ')) else {
                 return Err(NoteError::Malformed { what: "a line of its signatures is none" });
@@ -100,9 +100,10 @@ impl Checkpoint {
     }
 }
 
-fn key_id(name: &str, key: &VerifyingKey) -> [u8; 4] {
+/// The four bytes that name a key: of what is signed with it, by its name, the algorithm and the key.
+pub(super) fn key_id(name: &str, algorithm: u8, key: &VerifyingKey) -> [u8; 4] {
     let hash =
-        Sha256::new().chain_update(name).chain_update(b"\n").chain_update([ED25519]).chain_update(key.as_bytes());
+        Sha256::new().chain_update(name).chain_update(b"\n").chain_update([algorithm]).chain_update(key.as_bytes());
     let hash: [u8; 32] = hash.finalize().into();
     [hash[0], hash[1], hash[2], hash[3]]
 }
@@ -110,7 +111,7 @@ fn key_id(name: &str, key: &VerifyingKey) -> [u8; 4] {
 /// The public key in the form in which other verifiers take it: `name+id+base64`.
 #[must_use]
 pub fn verifier_key(name: &str, key: &VerifyingKey) -> String {
-    let id = u32::from_be_bytes(key_id(name, key));
+    let id = u32::from_be_bytes(key_id(name, ED25519, key));
     let mut bytes = vec![ED25519];
     bytes.extend_from_slice(key.as_bytes());
     format!("{name}+{id:08x}+{}", STANDARD.encode(bytes))

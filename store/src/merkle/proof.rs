@@ -3,17 +3,22 @@
 //! ```text
 //! record ── inclusion in the file's records ──► root in the tags of `add` ── is in ──► commit ── inclusion in the log ──► checkpoint
 //! ```
-//! Whoever checks it needs the proof, the record's bytes and the lake's public key; not the lake. The second step alone is what other
-//! tlog verifiers check: the commit is the entry, [`RecordProof::log`] its inclusion proof.
+//! Whoever checks it needs the proof, the record's bytes and the lake's public key; not the lake. Both steps are RFC 6962 inclusion proofs, so
+//! that software which is not ours can check each ([`RecordProof::files`]): the entry of the first is [`record_entry`], that of the second the
+//! commit's text, whose `add` carries the root of the first in its tag `watchkeeper.merkleRoot`.
 
 use super::note::{Checkpoint, NoteError};
-use super::records::record_leaf;
+use super::records::{record_entry, record_leaf};
 use super::tiles::{LogError, Tiles, read_checkpoint};
-use super::tree::{inclusion, leaf_hash, root, verify_inclusion};
+use super::tree::{inclusion, leaf_hash, root, root_from_inclusion, verify_inclusion};
 use crate::delta::{self, Action};
 use crate::files::Files;
-use crate::lake::{DataFile, commit_path};
+use crate::lake::{DataFile, Lake, commit_path};
+use crate::offsets::Source;
+use crate::stats::Held;
 use crate::verify::read_leaves;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use ed25519_dalek::VerifyingKey;
 use object_store::path::Path as ObjectPath;
@@ -57,13 +62,21 @@ pub enum ProofError {
     /// The log or the disk.
     #[error(transparent)]
     Log(#[from] LogError),
-    /// The file cannot be read, or does not hold the record.
+    /// The file cannot be read.
     #[error("file `{path}`: {reason}")]
     File {
         /// The file.
         path: String,
         /// Why.
         reason: String,
+    },
+    /// The table does not hold the record.
+    #[error("{source_partition}@{offset} is not in the lake")]
+    Absent {
+        /// The partition.
+        source_partition: Source,
+        /// The offset.
+        offset: i64,
     },
     /// No checkpoint covers the commit yet.
     #[error("no signed checkpoint covers commit {version} yet")]
@@ -93,22 +106,35 @@ pub enum ProofBroken {
     },
 }
 
-/// Proves the record at a place, given the file that holds it (see [`crate::Snapshot`]).
+/// Proves the record at a place of the log, and reads it.
 ///
 /// # Errors
-/// [`ProofError`].
-pub async fn prove(files: &Files, file: &DataFile, placed: (Topic, i32, i64)) -> Result<RecordProof, ProofError> {
+/// [`ProofError::Absent`] when the table does not hold it, and the rest of [`ProofError`].
+pub async fn prove(lake: &Lake, source: Source, offset: i64) -> Result<(RecordProof, Placed), ProofError> {
+    let snapshot = lake.snapshot();
+    let may_hold = |held: &Held| held.source == source && (held.first..=held.last).contains(&offset);
+    for file in snapshot.files.iter().filter(|file| file.stats.held.iter().any(may_hold)) {
+        if let Some(found) = prove_in(lake.files(), file, source, offset).await? {
+            return Ok(found);
+        }
+    }
+    Err(ProofError::Absent { source_partition: source, offset })
+}
+
+/// Proves a record out of the file that may hold it; `None` when it does not.
+async fn prove_in(
+    files: &Files,
+    file: &DataFile,
+    source: Source,
+    offset: i64,
+) -> Result<Option<(RecordProof, Placed)>, ProofError> {
     let bad = |reason: String| ProofError::File { path: file.path.clone(), reason };
     let version = file.version;
     let get = async |path: &str| files.get(&ObjectPath::from(path)).await.map_err(LogError::from);
     let bytes = get(&file.path).await?.ok_or_else(|| bad("it is not there".into()))?;
-    let leaves = read_leaves(&bytes).map_err(bad)?;
-    let index = leaves
-        .iter()
-        .position(|(place, _)| *place == placed)
-        .ok_or_else(|| bad(format!("it does not hold {} {} {}", placed.0, placed.1, placed.2)))?;
-    let leaves: Vec<Digest> = leaves.into_iter().map(|(_, leaf)| leaf).collect();
-    let row = (index as u64, leaves.len() as u64);
+    let (leaves, found) = read_leaves(&bytes, source, offset).map_err(bad)?;
+    let Some((index, record)) = found else { return Ok(None) };
+    let row = (index, leaves.len() as u64);
     let part = |(from, to): (u64, u64)| {
         let at = |n: u64| usize::try_from(n).expect("an index into the leaves");
         root(&leaves[at(from)..at(to)])
@@ -121,7 +147,7 @@ pub async fn prove(files: &Files, file: &DataFile, placed: (Topic, i32, i64)) ->
     }
     let log = Tiles::new(files.clone(), signed.size).inclusion(version).await?;
     let file = inclusion(row.0, row.1).into_iter().map(part).collect();
-    Ok(RecordProof { row, file, version, commit, log, checkpoint: note })
+    Ok(Some((RecordProof { row, file, version, commit, log, checkpoint: note }, record)))
 }
 
 impl RecordProof {
@@ -149,5 +175,46 @@ impl RecordProof {
             | Action::Other(_) => false,
         });
         if held { Ok(signed) } else { Err(ProofBroken::Record { version }) }
+    }
+
+    /// The proof as files that other software reads.
+    ///
+    /// ```text
+    /// record.avro         the record as encoded, without framing
+    /// record.entry        the entry of the first step: RFC 6962 hashes it as SHA-256(0x00 || entry)
+    /// record.proof.json   its index, the number of rows, the root, the hashes from leaf to root (base64), and the number of the commit
+    /// commit.json         the entry of the second step; its `add` carries that root
+    /// commit.tlog-proof   C2SP tlog-proof: index, hashes, signed checkpoint with whatever cosignatures it has
+    /// ```
+    #[must_use]
+    pub fn files(&self, record: &Placed) -> Vec<(&'static str, Vec<u8>)> {
+        let Placed { topic, partition, offset, recorded_at, datum } = record;
+        let hashes: Vec<String> = self.file.iter().map(|hash| STANDARD.encode(hash.0)).collect();
+        let leaf = record_leaf(*topic, *partition, *offset, *recorded_at, datum);
+        let root = root_from_inclusion(leaf, self.row.0, self.row.1, &self.file).unwrap_or(leaf);
+        let steps = serde_json::json!({
+            "index": self.row.0, "size": self.row.1, "root": STANDARD.encode(root.0), "root_hex": root.to_hex(),
+            "hashes": hashes, "commit": self.version,
+        });
+        vec![
+            ("record.avro", datum.to_vec()),
+            ("record.entry", record_entry(*topic, *partition, *offset, *recorded_at, datum)),
+            ("record.proof.json", format!("{steps:#}\n").into_bytes()),
+            ("commit.json", self.commit.to_vec()),
+            ("commit.tlog-proof", self.tlog_proof().into_bytes()),
+        ]
+    }
+
+    /// The second step in the form of C2SP tlog-proof.
+    #[must_use]
+    pub fn tlog_proof(&self) -> String {
+        let mut text = format!("c2sp.org/tlog-proof@v1\nindex {}\n", self.version);
+        for hash in &self.log {
+            text.push_str(&STANDARD.encode(hash.0));
+            text.push('\n');
+        }
+        text.push('\n');
+        text.push_str(&self.checkpoint);
+        text
     }
 }

@@ -168,13 +168,19 @@ fn split(n: u64) -> u64 {
 /// Does `proof` show that `leaf` is the leaf `index` of the tree over `size` leaves with this root?
 #[must_use]
 pub fn verify_inclusion(leaf: Digest, index: u64, size: u64, proof: &[Digest], root: Digest) -> bool {
+    root_from_inclusion(leaf, index, size, proof) == Some(root)
+}
+
+/// The root of the tree over `size` leaves in which `proof` puts `leaf` at `index`; `None` when the proof has another length than it should.
+#[must_use]
+pub fn root_from_inclusion(leaf: Digest, index: u64, size: u64, proof: &[Digest]) -> Option<Digest> {
     if index >= size {
-        return false;
+        return None;
     }
     let (mut node, mut last, mut hash) = (index, size - 1, leaf);
     for step in proof {
         if last == 0 {
-            return false;
+            return None;
         }
         if node & 1 == 1 || node == last {
             hash = node_hash(step, &hash);
@@ -188,7 +194,7 @@ pub fn verify_inclusion(leaf: Digest, index: u64, size: u64, proof: &[Digest], r
         node >>= 1;
         last >>= 1;
     }
-    last == 0 && hash == root
+    (last == 0).then_some(hash)
 }
 
 /// Does `proof` show that the tree over `old` leaves is the beginning of the one over `new`?

@@ -2,49 +2,141 @@
 
 use super::file::Seen;
 use super::report::{Class, Finding, Report};
-use std::collections::{BTreeMap, HashMap, VecDeque};
-use wk_schemas::{Digest, Topic};
+use super::scope::Scope;
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+use wk_schemas::{Digest, Kind, RecordId, Timestamp, Topic};
 
 /// How far back a record that comes again is compared with the first.
 const REMEMBERED: usize = 65_536;
 
+/// A writer's clock that goes back further than this between two records has been moved. Records of one writer need not be in the order of
+/// their times: folds and transcripts carry earlier ones.
+const CLOCK_BACK_US: i64 = 3_600_000_000;
+
+/// A session that has said nothing for so long, while the lake went on, has no end that will still come.
+const SILENT_US: i64 = 24 * 3_600_000_000;
+
 /// The chains seen so far.
 #[derive(Debug, Default)]
-pub(super) struct Chains(HashMap<Topic, BTreeMap<String, BTreeMap<String, Chain>>>);
+pub(super) struct Chains {
+    sessions: HashMap<Arc<str>, Session>,
+    /// Chains may begin anywhere: what was before them is not in the scope.
+    anywhere: bool,
+    /// Only one session is looked at, and all of it.
+    one_session: bool,
+    newest: Timestamp,
+    /// Ids seen, and ids given as evidence with the place of the finding; only for one session.
+    ids: BTreeSet<RecordId>,
+    evidence: BTreeMap<RecordId, String>,
+}
 
+/// What is known of a session.
 #[derive(Debug, Default)]
+struct Session {
+    chains: Vec<Chain>,
+    started: bool,
+    ended: bool,
+    /// The newest record of the shim: time of the log, place and seq.
+    last: Option<(Timestamp, String, i64)>,
+}
+
+#[derive(Debug)]
 struct Chain {
+    topic: Topic,
+    writer: Arc<str>,
     next_seq: i64,
     last: Digest,
+    occurred_at: Timestamp,
+    clock_moved: bool,
     recent: VecDeque<Digest>,
 }
 
 impl Chains {
+    pub(super) fn new(scope: &Scope) -> Self {
+        Self {
+            anywhere: matches!(scope, Scope::Day(_) | Scope::Record { .. }),
+            one_session: matches!(scope, Scope::Session(_)),
+            newest: Timestamp(i64::MIN),
+            ..Self::default()
+        }
+    }
+
     /// Takes the records of one commit, in the order of their offsets.
     pub(super) fn follow(&mut self, seen: &[Seen], report: &mut Report) {
         for record in seen {
-            let sessions = self.0.entry(record.source.topic).or_default();
-            if !sessions.contains_key(&record.session) {
-                sessions.insert(record.session.clone(), BTreeMap::new());
+            self.newest = self.newest.max(record.recorded_at);
+            if let Some(names) = &record.names {
+                let (id, evidence) = names.as_ref();
+                self.ids.insert(*id);
+                self.evidence.extend(evidence.iter().map(|id| (*id, record.place())));
             }
-            let writers = sessions.get_mut(&record.session).expect("it was put there just now");
-            if !writers.contains_key(&record.writer) {
-                writers.insert(record.writer.clone(), Chain::default());
-                report.chains += 1;
+            if !self.sessions.contains_key(&record.session) {
+                self.sessions.insert(Arc::clone(&record.session), Session::default());
             }
-            let chain = writers.get_mut(&record.writer).expect("it was put there just now");
+            let session = self.sessions.get_mut(&record.session).expect("it was put there just now");
+            session.note(record);
+            let at = session.chains.iter().position(|c| c.topic == record.source.topic && c.writer == record.writer);
+            let chain = match at {
+                Some(at) => &mut session.chains[at],
+                None => {
+                    report.chains += 1;
+                    session.chains.push(Chain::begin(record, self.anywhere));
+                    session.chains.last_mut().expect("it was put there just now")
+                }
+            };
+            let mut add = |class, what| {
+                let chain = format!("session {} writer {}", record.session, record.writer);
+                report.findings.push(Finding::new(class, what).record(record.place()).chain(chain));
+            };
+            if let Some(what) = chain.clock(record) {
+                add(Class::Notice, what);
+            }
             match chain.take(record) {
                 Taken::Follows => report.chained_records += 1,
                 Taken::Again => report.duplicates += 1,
                 Taken::Breaks(class, what) => {
                     report.chained_records += 1;
-                    report.findings.push(
-                        Finding::new(class, what)
-                            .record(format!("{}@{}", record.source, record.offset))
-                            .chain(format!("session {} writer {}", record.session, record.writer)),
-                    );
+                    add(class, what);
                 }
             }
+        }
+    }
+
+    /// What can be said once everything was seen: sessions that have no end, and evidence that is not there.
+    pub(super) fn finish(self, report: &mut Report) {
+        let mut open: Vec<(Arc<str>, Session)> =
+            self.sessions.into_iter().filter(|(_, s)| s.started && !s.ended).collect();
+        open.sort_by(|a, b| a.0.cmp(&b.0));
+        if !self.anywhere {
+            report.open_sessions = open.len() as u64;
+            for (name, session) in open {
+                let Some((at, place, seq)) = session.last else { continue };
+                if self.one_session || self.newest.micros_since(at) > SILENT_US {
+                    let what =
+                        format!("it has no end: its last record has seq {seq}; it runs, or its tail was withheld");
+                    report
+                        .findings
+                        .push(Finding::new(Class::Notice, what).record(place).chain(format!("session {name}")));
+                }
+            }
+        }
+        for (id, finding) in self.evidence.into_iter().filter(|(id, _)| !self.ids.contains(id)) {
+            let what = format!("it gives the record {id} as evidence, which is not in the lake");
+            report.findings.push(Finding::new(Class::Gap, what).record(finding));
+        }
+    }
+}
+
+impl Session {
+    fn note(&mut self, record: &Seen) {
+        match record.kind {
+            Kind::SessionStarted => self.started = true,
+            Kind::SessionEnded => self.ended = true,
+            _ => {}
+        }
+        if record.source.topic == Topic::Events && self.last.as_ref().is_none_or(|(at, ..)| *at <= record.recorded_at) {
+            self.last = Some((record.recorded_at, record.place(), record.seq));
         }
     }
 }
@@ -56,6 +148,34 @@ enum Taken {
 }
 
 impl Chain {
+    fn begin(record: &Seen, anywhere: bool) -> Self {
+        let (next_seq, last) = if anywhere { (record.seq, record.prev_digest) } else { (0, Digest::ZERO) };
+        Self {
+            topic: record.source.topic,
+            writer: Arc::clone(&record.writer),
+            next_seq,
+            last,
+            occurred_at: record.occurred_at,
+            clock_moved: false,
+            recent: VecDeque::new(),
+        }
+    }
+
+    /// Whether the writer's clock was moved, said once for each chain.
+    fn clock(&mut self, record: &Seen) -> Option<String> {
+        let back = self.occurred_at.micros_since(record.occurred_at);
+        let ahead = record.occurred_at.micros_since(record.recorded_at);
+        self.occurred_at = record.occurred_at;
+        let what = if back > CLOCK_BACK_US {
+            format!("the writer's clock went back by {} s before the record with seq {}", back / 1_000_000, record.seq)
+        } else if ahead > CLOCK_BACK_US {
+            format!("the record with seq {} is dated {} s after the log took it", record.seq, ahead / 1_000_000)
+        } else {
+            return None;
+        };
+        (!std::mem::replace(&mut self.clock_moved, true)).then_some(what)
+    }
+
     fn take(&mut self, record: &Seen) -> Taken {
         let (seq, next) = (record.seq, self.next_seq);
         if seq < next {

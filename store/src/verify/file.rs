@@ -1,7 +1,10 @@
 //! One commit's files: are they the bytes that were committed, and what records are in them?
 
+use super::bounds::Bounds;
 use super::report::{Class, Finding};
+use super::scope::Scope;
 use crate::lake::DataFile;
+use crate::merkle::proof::Placed;
 use crate::merkle::records::record_leaf;
 use crate::merkle::tree::Edge;
 use crate::offsets::Source;
@@ -10,7 +13,9 @@ use arrow::array::{Array, AsArray as _, RecordBatch};
 use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType};
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use wk_schemas::{Body, Digest, Kind, Timestamp, Topic, codec};
+use std::collections::HashSet;
+use std::sync::Arc;
+use wk_schemas::{Body, Digest, Kind, RecordId, Timestamp, Topic, codec};
 
 /// How many rows are read at once.
 const BATCH_ROWS: usize = 8192;
@@ -20,80 +25,157 @@ const BATCH_ROWS: usize = 8192;
 pub(super) struct Seen {
     pub(super) source: Source,
     pub(super) offset: i64,
-    pub(super) session: String,
-    pub(super) writer: String,
+    pub(super) recorded_at: Timestamp,
+    pub(super) occurred_at: Timestamp,
+    pub(super) kind: Kind,
+    pub(super) session: Arc<str>,
+    pub(super) writer: Arc<str>,
     pub(super) seq: i64,
     pub(super) prev_digest: Digest,
     pub(super) digest: Digest,
     /// For a dead letter: where the bytes were found.
     pub(super) letter: Option<(Source, i64)>,
+    /// The record's id and the ids that it gives as evidence; only when one session is checked.
+    pub(super) names: Option<Box<(RecordId, Vec<RecordId>)>>,
+}
+
+impl Seen {
+    /// Where it is in the log, as `topic/partition@offset`.
+    pub(super) fn place(&self) -> String {
+        format!("{}@{}", self.source, self.offset)
+    }
+}
+
+/// What a file holds.
+#[derive(Debug, Default)]
+pub(super) struct Content {
+    /// The records in the scope, in the order of the file's rows.
+    pub(super) seen: Vec<Seen>,
+    /// How many records there are in all.
+    pub(super) rows: u64,
+    pub(super) findings: Vec<Finding>,
 }
 
 /// Checks one file against what its commit says of it.
-pub(super) fn check(file: &DataFile, bytes: &Bytes) -> (Vec<Seen>, Vec<Finding>) {
-    let at = |class, what: String| Finding::new(class, what).commit(file.version).file(&file.path);
-    let mut findings = Vec::new();
+pub(super) fn check(file: &DataFile, bytes: &Bytes, scope: &Scope) -> Content {
+    let mut content = Content::default();
+    let mut invalid =
+        |what: String| content.findings.push(Finding::new(Class::Invalid, what).commit(file.version).file(&file.path));
     let found = Digest::of(bytes);
     if found != file.sha256 || bytes.len() as u64 != file.size {
         let size = file.size;
-        findings.push(at(
-            Class::Invalid,
-            format!("{} bytes with SHA-256 {found}, the commit says {size} with {}", bytes.len(), file.sha256),
-        ));
+        invalid(format!("{} bytes with SHA-256 {found}, the commit says {size} with {}", bytes.len(), file.sha256));
     }
-    let (seen, root) = match read(bytes) {
+    let read = match read(bytes, scope) {
         Ok(read) => read,
         Err(reason) => {
-            findings.push(at(Class::Invalid, format!("not readable: {reason}")));
-            return (Vec::new(), findings);
+            invalid(format!("not readable: {reason}"));
+            return content;
         }
     };
-    if root != file.merkle_root {
-        findings.push(at(
-            Class::Invalid,
-            format!("its records have the root {root}, the commit says {}", file.merkle_root),
-        ));
+    if read.root != file.merkle_root {
+        invalid(format!("its records have the root {}, the commit says {}", read.root, file.merkle_root));
     }
-    if seen.len() as u64 != file.rows {
-        findings.push(at(Class::Invalid, format!("it has {} records, the commit says {}", seen.len(), file.rows)));
+    if read.rows != file.rows {
+        invalid(format!("it has {} records, the commit says {}", read.rows, file.rows));
     }
-    (seen, findings)
+    for lie in read.bounds.lies(file) {
+        invalid(format!("{lie}, the commit says otherwise: a question would pass it by"));
+    }
+    content.rows = read.rows;
+    content.seen = read.seen;
+    content
 }
 
-/// Reads every record back to its bytes.
-fn read(bytes: &Bytes) -> Result<(Vec<Seen>, Digest), String> {
+/// A file's records, each read back to its bytes.
+struct Read {
+    seen: Vec<Seen>,
+    rows: u64,
+    root: Digest,
+    bounds: Bounds,
+}
+
+fn read(bytes: &Bytes, scope: &Scope) -> Result<Read, String> {
     let mut edge = Edge::default();
+    let mut bounds = Bounds::default();
+    let mut texts = Texts::default();
     let mut seen = Vec::new();
     each(bytes, |source, offset, recorded_at, datum| {
         edge.push(record_leaf(source.topic, source.partition, offset, recorded_at, datum), |_, _| {});
         let header = codec::walk(datum).map_err(|e| format!("{source}@{offset}: {e}"))?;
-        let letter = if header.kind == Kind::DeadLetter { letter(datum) } else { None };
-        seen.push(Seen {
-            source,
-            offset,
-            session: header.session_id.to_owned(),
-            writer: header.writer.to_owned(),
-            seq: header.seq,
-            prev_digest: header.prev_digest,
-            digest: Digest::of(datum),
-            letter,
-        });
+        bounds.take(source, offset, recorded_at, &header);
+        let wanted = match scope {
+            Scope::Lake | Scope::Day(_) => true,
+            Scope::Session(session) => header.session_id == session,
+            Scope::Record { source: wanted, offset: at } => (source, offset) == (*wanted, *at),
+        };
+        if wanted {
+            let letter = if header.kind == Kind::DeadLetter { letter(datum) } else { None };
+            let names = if matches!(scope, Scope::Session(_)) { names(datum) } else { None };
+            seen.push(Seen {
+                source,
+                offset,
+                recorded_at,
+                occurred_at: header.occurred_at,
+                kind: header.kind,
+                session: texts.shared(header.session_id),
+                writer: texts.shared(header.writer),
+                seq: header.seq,
+                prev_digest: header.prev_digest,
+                digest: Digest::of(datum),
+                letter,
+                names,
+            });
+        }
         Ok(())
     })?;
-    Ok((seen, edge.root()))
+    Ok(Read { seen, rows: edge.size(), root: edge.root(), bounds })
 }
 
-/// Topic, partition and offset of a record, and its leaf in the file's tree.
-type Leaf = ((Topic, i32, i64), Digest);
+/// Session ids and writers come again and again; each is kept once.
+#[derive(Default)]
+struct Texts(HashSet<Arc<str>>);
 
-/// The leaf of every record of a file, in the order of its rows.
-pub(crate) fn leaves(bytes: &Bytes) -> Result<Vec<Leaf>, String> {
+impl Texts {
+    fn shared(&mut self, text: &str) -> Arc<str> {
+        match self.0.get(text) {
+            Some(shared) => Arc::clone(shared),
+            None => {
+                let shared: Arc<str> = text.into();
+                self.0.insert(Arc::clone(&shared));
+                shared
+            }
+        }
+    }
+}
+
+/// The record's own id and those of its evidence.
+fn names(datum: &[u8]) -> Option<Box<(RecordId, Vec<RecordId>)>> {
+    let record = codec::decode(datum).ok()?;
+    let evidence = match record.body {
+        Body::Finding(finding) => finding.evidence,
+        _ => Vec::new(),
+    };
+    Some(Box::new((record.header.record_id, evidence)))
+}
+
+/// The leaf of every record of a file, in the order of its rows, and the record of one place with its row, if it is there.
+type Leaves = (Vec<Digest>, Option<(u64, Placed)>);
+
+/// Reads the leaves of a file, and the record that stands at offset `at` of a partition.
+pub(crate) fn leaves(bytes: &Bytes, wanted: Source, at: i64) -> Result<Leaves, String> {
     let mut leaves = Vec::new();
-    each(bytes, |Source { topic, partition }, offset, recorded_at, datum| {
-        leaves.push(((topic, partition, offset), record_leaf(topic, partition, offset, recorded_at, datum)));
+    let mut found = None;
+    each(bytes, |source, offset, recorded_at, datum| {
+        let Source { topic, partition } = source;
+        if (source, offset) == (wanted, at) {
+            let datum = Bytes::copy_from_slice(datum);
+            found = Some((leaves.len() as u64, Placed { topic, partition, offset, recorded_at, datum }));
+        }
+        leaves.push(record_leaf(topic, partition, offset, recorded_at, datum));
         Ok(())
     })?;
-    Ok(leaves)
+    Ok((leaves, found))
 }
 
 /// Hands every record of a file to `take`: its place, when the log took it, and its bytes, encoded again from the columns.

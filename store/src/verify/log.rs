@@ -1,6 +1,7 @@
 //! The signed part: checkpoint, tiles, and that each commit is the leaf it should be.
 
 use super::Options;
+use super::outside::Outside;
 use super::report::{Class, Finding, Report};
 use crate::files::{Files, FilesError};
 use crate::lake::commit_path;
@@ -33,7 +34,7 @@ pub(super) async fn check(
     report.origin.clone_from(&signed.origin);
     report.signed_commits = signed.size;
     report.root = signed.root.to_hex();
-    let against = against(key, options, &signed, report);
+    let outside = Outside::read(files, key, options, &signed, report).await?;
     let tiles = Tiles::new(files.clone(), signed.size);
     let tiles_hold = root_of_tiles(&tiles, &signed, report).await?;
     let mut edge = Edge::default();
@@ -64,8 +65,8 @@ pub(super) async fn check(
                     Finding::new(Class::Invalid, "the log's entry bundle has other bytes for it").commit(version),
                 );
             }
-            if let Some(earlier) = against.as_ref().filter(|a| whole && a.size == version + 1) {
-                compare(earlier, edge.root(), report);
+            if whole {
+                outside.compare(version + 1, edge.root(), report);
             }
         }
     }
@@ -108,42 +109,6 @@ async fn checkpoint(
                 return Ok(None);
             }
         }
-    }
-}
-
-/// The earlier checkpoint, when there is one and this log is not shorter.
-fn against(key: &VerifyingKey, options: &Options, signed: &Checkpoint, report: &mut Report) -> Option<Checkpoint> {
-    let mut add = |class, what: String| report.findings.push(Finding::new(class, what));
-    let earlier = match Checkpoint::open(options.against.as_ref()?, key) {
-        Ok(earlier) => earlier,
-        Err(e) => {
-            add(Class::Invalid, format!("the earlier checkpoint: {e}"));
-            return None;
-        }
-    };
-    if earlier.origin != signed.origin {
-        add(Class::Invalid, format!("the earlier checkpoint is that of `{}`", earlier.origin));
-        return None;
-    }
-    if earlier.size > signed.size {
-        add(
-            Class::Missing,
-            format!(
-                "an earlier checkpoint covers {} commits, this one {}: commits were cut off",
-                earlier.size, signed.size
-            ),
-        );
-        return None;
-    }
-    Some(earlier)
-}
-
-fn compare(earlier: &Checkpoint, root: Digest, report: &mut Report) {
-    if earlier.root != root {
-        report.findings.push(Finding::new(
-            Class::Invalid,
-            format!("the first {} commits are not those of the earlier checkpoint", earlier.size),
-        ));
     }
 }
 

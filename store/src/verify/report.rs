@@ -13,6 +13,8 @@ pub enum Class {
     Missing,
     /// Nothing says that it was ever there, and its neighbours say that it should be.
     Gap,
+    /// It breaks no promise of the lake; somebody should ask about it.
+    Notice,
 }
 
 /// One thing that is wrong.
@@ -68,6 +70,7 @@ impl fmt::Display for Finding {
             Class::Invalid => "INVALID",
             Class::Missing => "MISSING",
             Class::Gap => "GAP",
+            Class::Notice => "NOTICE",
         };
         write!(f, "{class:<8}")?;
         if let Some(commit) = self.commit {
@@ -86,9 +89,22 @@ impl fmt::Display for Finding {
     }
 }
 
+/// What a witness has seen of the log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Witnessed {
+    /// Its name.
+    pub witness: String,
+    /// How many commits it has seen.
+    pub commits: u64,
+    /// When, in seconds since 1970, by its own word.
+    pub time: u64,
+}
+
 /// What was checked, and what was found.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Report {
+    /// What was checked, in words.
+    pub scope: String,
     /// The name of the log and of its key.
     pub origin: String,
     /// Commits that the signed checkpoint covers.
@@ -113,15 +129,19 @@ pub struct Report {
     pub absent: u64,
     /// Offsets accounted for: records, dead letters and absent.
     pub offsets: u64,
-    /// What is wrong. Empty when everything is valid.
+    /// What the witnesses that were asked for have seen last.
+    pub witnessed: Vec<Witnessed>,
+    /// Sessions that have begun and not ended.
+    pub open_sessions: u64,
+    /// What is wrong, and what is to be asked about. Without anything but notices everything is valid.
     pub findings: Vec<Finding>,
 }
 
 impl Report {
-    /// Whether nothing is wrong.
+    /// Whether nothing is wrong; there may be notices.
     #[must_use]
     pub fn is_valid(&self) -> bool {
-        self.findings.is_empty()
+        self.count(Class::Notice) == self.findings.len()
     }
 
     /// How many findings of one class there are.
@@ -149,7 +169,12 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "lake        {}", self.origin)?;
+        writeln!(f, "checked     {}", self.scope)?;
         writeln!(f, "checkpoint  {} commits, root {}", self.signed_commits, self.root)?;
+        for seen in &self.witnessed {
+            let Witnessed { witness, commits, time } = seen;
+            writeln!(f, "witness     {witness} has seen {commits} commits at {time} (seconds since 1970)")?;
+        }
         writeln!(f, "commits     {} valid", self.valid_commits)?;
         writeln!(f, "files       {} valid", self.valid_files)?;
         writeln!(
@@ -159,18 +184,22 @@ impl fmt::Display for Report {
         )?;
         writeln!(
             f,
-            "chains      {} with {} records, {} sent twice",
-            self.chains, self.chained_records, self.duplicates
+            "chains      {} with {} records, {} sent twice; {} sessions without an end",
+            self.chains, self.chained_records, self.duplicates, self.open_sessions
         )?;
-        if self.is_valid() {
-            return writeln!(f, "result      valid");
-        }
         for finding in &self.findings {
             writeln!(f, "{finding}")?;
         }
+        let notices = match self.count(Class::Notice) {
+            0 => String::new(),
+            n => format!(", {n} to ask about"),
+        };
+        if self.is_valid() {
+            return writeln!(f, "result      valid{notices}");
+        }
         writeln!(
             f,
-            "result      {} invalid, {} missing, {} gaps",
+            "result      {} invalid, {} missing, {} gaps{notices}",
             self.count(Class::Invalid),
             self.count(Class::Missing),
             self.count(Class::Gap)

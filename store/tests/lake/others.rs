@@ -8,8 +8,9 @@ use std::process::Command;
 use uuid::Uuid;
 use wk_schemas::{Kind, Timestamp, Topic};
 use wk_store::files::Files;
+use wk_store::merkle::proof::prove;
 use wk_store::merkle::{Log, verifier_key};
-use wk_store::{Commit, Range, Row};
+use wk_store::{Commit, Range, Row, Source};
 
 #[tokio::test]
 async fn deltalake_polars_and_duckdb_read_the_table() {
@@ -66,6 +67,58 @@ async fn another_verifier_reads_a_log_of_many_tiles() {
     run("verify_log.py", &[path(&dir.path().join("lake/log")), vkey, path(&entries), path(&old)]);
 }
 
+#[tokio::test]
+async fn another_verifier_checks_the_proof_of_one_record() {
+    let dir = tempfile::tempdir().unwrap();
+    let lake = dir.path().join("lake");
+    let writer = filled(&lake).await;
+    let (proof, record) = prove(writer.lake(), Source { topic: Topic::Events, partition: 0 }, 13).await.unwrap();
+    let folder = dir.path().join("proof");
+    fs::create_dir(&folder).unwrap();
+    for (name, bytes) in proof.files(&record) {
+        fs::write(folder.join(name), bytes).unwrap();
+    }
+    let vkey = verifier_key(&writer.lake().origin(), &key().verifying_key());
+    run("check_proof.py", &[path(&folder), vkey]);
+}
+
+#[tokio::test]
+async fn sha256sum_checks_the_files_against_the_tables_own_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let writer = filled(dir.path()).await;
+    let sums = |folder: &Path| {
+        let mut text = String::new();
+        for version in 0..4 {
+            let commit = fs::read_to_string(folder.join(format!("_delta_log/{version:020}.json"))).unwrap();
+            for line in commit.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()) {
+                if let Some(add) = line.get("add") {
+                    let (sum, path) = (&add["tags"]["watchkeeper.sha256"], &add["path"]);
+                    text += &format!("{}  {}\n", sum.as_str().unwrap(), path.as_str().unwrap());
+                }
+            }
+        }
+        text
+    };
+    let table = dir.path().join("records");
+    fs::write(dir.path().join("SHA256SUMS"), sums(&table)).unwrap();
+    let check = || {
+        let done = Command::new("sha256sum").args(["--quiet", "-c", "../SHA256SUMS"]).current_dir(&table).output();
+        done.map(|done| (done.status.success(), String::from_utf8_lossy(&done.stdout).into_owned()))
+    };
+    match check() {
+        Err(e) => skip(&format!("SKIPPED: sha256sum: {e}")),
+        Ok(first) => {
+            assert_eq!(first, (true, String::new()));
+            let file = dir.path().join(&writer.lake().snapshot().files[1].path);
+            let mut bytes = fs::read(&file).unwrap();
+            bytes[100] ^= 1;
+            fs::write(&file, bytes).unwrap();
+            let (holds, said) = check().unwrap();
+            assert!(!holds && said.contains(file.file_name().unwrap().to_str().unwrap()), "{said}");
+        }
+    }
+}
+
 fn path(path: &Path) -> String {
     path.to_str().unwrap().to_owned()
 }
@@ -90,7 +143,13 @@ pub(crate) fn run(script: &str, arguments: &[String]) {
         Err(e) => Some(format!("SKIPPED: {}: {e}", python.display())),
     };
     if let Some(why) = skipped {
-        eprintln!("{why} ({})", script.display());
-        assert!(!std::env::var("WK_TEST_REQUIRE").is_ok_and(|v| v == "1"), "{why}");
+        skip(&format!("{why} ({})", script.display()));
     }
+}
+
+/// Says loudly what is missing.
+#[expect(clippy::disallowed_methods, reason = "tests find their tools by the environment")]
+fn skip(why: &str) {
+    eprintln!("{why}");
+    assert!(!std::env::var("WK_TEST_REQUIRE").is_ok_and(|v| v == "1"), "{why}");
 }

@@ -4,8 +4,8 @@ use crate::common::{Session, filled, key, range, records, rows};
 use ed25519_dalek::SigningKey;
 use uuid::Uuid;
 use wk_schemas::{Timestamp, Topic};
-use wk_store::Commit;
 use wk_store::merkle::proof::{Placed, ProofBroken, ProofError, prove};
+use wk_store::{Commit, Source};
 
 #[tokio::test]
 async fn every_record_of_a_file_is_proven_and_nothing_else_is() {
@@ -21,17 +21,17 @@ async fn every_record_of_a_file_is_proven_and_nothing_else_is() {
         .commit(&Commit::prepare(Uuid::from_u128(9 << 96), Timestamp(0), rows.clone(), ranges).unwrap())
         .await
         .unwrap();
-    let snapshot = writer.lake().snapshot();
-    let file = snapshot.files.last().unwrap();
     for row in &rows {
-        let proof = prove(writer.lake().files(), file, (row.topic(), row.partition(), row.offset())).await.unwrap();
-        let record = Placed {
+        let source = Source { topic: row.topic(), partition: row.partition() };
+        let (proof, record) = prove(writer.lake(), source, row.offset()).await.unwrap();
+        let expected = Placed {
             topic: row.topic(),
             partition: row.partition(),
             offset: row.offset(),
             recorded_at: row.recorded_at(),
             datum: row.datum().clone(),
         };
+        assert_eq!(record, expected);
         let public = key().verifying_key();
         assert_eq!(proof.check(&record, &public).unwrap().size, 5);
         let broken = Err(ProofBroken::Record { version: 4 });
@@ -46,6 +46,7 @@ async fn every_record_of_a_file_is_proven_and_nothing_else_is() {
         let foreign = SigningKey::from_bytes(&[1; 32]).verifying_key();
         assert!(matches!(proof.check(&record, &foreign), Err(ProofBroken::Checkpoint(_))));
     }
-    let error = prove(writer.lake().files(), file, (Topic::Events, 0, 3)).await.unwrap_err();
-    assert!(matches!(error, ProofError::File { .. }), "{error}");
+    let events = Source { topic: Topic::Events, partition: 0 };
+    let error = prove(writer.lake(), events, 32).await.unwrap_err();
+    assert!(matches!(error, ProofError::Absent { offset: 32, .. }), "{error}");
 }

@@ -17,7 +17,7 @@ use wk_store::{Commit, Range};
 
 async fn report(folder: &Path, against: Option<String>) -> Report {
     let files = Files::local(folder).unwrap();
-    verify(&files, &key().verifying_key(), &Options { against }, |_| {}).await.unwrap()
+    verify(&files, &key().verifying_key(), &Options { against, ..Options::default() }, |_| {}).await.unwrap()
 }
 
 /// Class and text of every finding, shortened to what a test compares.
@@ -207,7 +207,7 @@ async fn commits_cut_off_are_found_by_the_checkpoint_and_with_it_by_an_earlier_o
     says(
         &report(dir.path(), Some(earlier)).await,
         Class::Missing,
-        "an earlier checkpoint covers 4 commits, this one 3",
+        "the earlier checkpoint covers 4 commits, this one 3",
     );
 }
 

@@ -1,0 +1,112 @@
+//! One commit: its text, its ranges, its files.
+
+use super::file::{self, Seen};
+use super::report::{Class, Finding};
+use super::scope::Scope;
+use crate::delta::{self, Action, Add, Provenance};
+use crate::files::{Files, FilesError};
+use crate::lake::{DataFile, commit_path};
+use crate::offsets::Range;
+use object_store::path::Path as ObjectPath;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// What a commit and its files hold.
+#[derive(Debug, Default)]
+pub(super) struct Checked {
+    pub(super) version: u64,
+    pub(super) ranges: Vec<Range>,
+    /// The records of its files that are in the scope, in the order of their offsets.
+    pub(super) seen: Vec<Seen>,
+    /// Records read, those of files in the scope that are not in it themselves included.
+    pub(super) read: u64,
+    pub(super) valid_files: u64,
+    /// The paths of all its files.
+    pub(super) paths: Vec<String>,
+    pub(super) findings: Vec<Finding>,
+}
+
+/// Checks one commit and those of its files that the scope needs.
+pub(super) async fn check(files: Files, version: u64, scope: Arc<Scope>) -> Result<Checked, FilesError> {
+    let mut checked = Checked { version, ..Checked::default() };
+    // That the commit is there, and whether its bytes are the signed ones, was found out before.
+    let Some(bytes) = files.get(&commit_path(version)).await? else { return Ok(checked) };
+    let mut invalid = |what: String| checked.findings.push(Finding::new(Class::Invalid, what).commit(version));
+    let actions = match delta::read(&bytes) {
+        Ok(actions) => actions,
+        Err(e) => {
+            invalid(format!("not readable: {e}"));
+            return Ok(checked);
+        }
+    };
+    let mut ours: Option<Provenance> = None;
+    let mut txns = BTreeMap::new();
+    let mut adds = Vec::new();
+    for action in actions {
+        match action {
+            Action::CommitInfo(info) => ours = info.watchkeeper,
+            Action::Txn(txn) => drop(txns.insert(txn.app_id, txn.version)),
+            Action::Add(add) => match DataFile::of(add.clone(), version) {
+                Some(file) => {
+                    if delta_rows(&add) != Some(file.rows) {
+                        invalid(format!("file `{}`: `numRecords` is not the number of its records", add.path));
+                    }
+                    adds.push(file);
+                }
+                None => invalid(format!("file `{}` does not carry what this table writes", add.path)),
+            },
+            Action::Remove(remove) => invalid(format!("it takes `{}` out of an append-only table", remove.path)),
+            Action::Other(name) => invalid(format!("it holds a `{name}`, which this table never writes")),
+            Action::Protocol(_) | Action::MetaData(_) => {
+                if version > 0 {
+                    invalid("it changes the table's protocol or schema".into());
+                }
+            }
+        }
+    }
+    match ours {
+        Some(ours) => checked.ranges = ours.ranges,
+        None => invalid("it was not made by this program".into()),
+    }
+    let said: BTreeMap<String, i64> = checked.ranges.iter().map(|r| (r.source().to_string(), r.next)).collect();
+    if said != txns {
+        checked.findings.push(Finding::new(Class::Invalid, "its ranges and its transactions disagree").commit(version));
+    }
+    for file in adds {
+        checked.paths.push(file.path.clone());
+        if scope.has_file(&file) {
+            read_file(&files, file, &scope, &mut checked).await?;
+        }
+    }
+    checked.seen.sort_by_key(|s| (s.source, s.offset));
+    Ok(checked)
+}
+
+/// What the statistics for other readers say of the number of records.
+fn delta_rows(add: &Add) -> Option<u64> {
+    serde_json::from_str::<serde_json::Value>(add.stats.as_deref()?).ok()?["numRecords"].as_u64()
+}
+
+async fn read_file(files: &Files, file: DataFile, scope: &Arc<Scope>, checked: &mut Checked) -> Result<(), FilesError> {
+    let Some(bytes) = files.get(&ObjectPath::from(file.path.as_str())).await? else {
+        let held: Vec<String> =
+            file.stats.held.iter().map(|h| format!("{} offsets {} to {}", h.source, h.first, h.last)).collect();
+        checked.findings.push(
+            Finding::new(Class::Missing, format!("the file is not there: {} records, {}", file.rows, held.join(", ")))
+                .commit(file.version)
+                .file(&file.path),
+        );
+        return Ok(());
+    };
+    let file = Arc::new(file);
+    let path = file.path.clone();
+    let scope = Arc::clone(scope);
+    let content = tokio::task::spawn_blocking(move || file::check(&file, &bytes, &scope))
+        .await
+        .map_err(|e| FilesError::Read { path, source: e.into() })?;
+    checked.valid_files += u64::from(content.findings.is_empty());
+    checked.read += content.rows;
+    checked.seen.extend(content.seen);
+    checked.findings.extend(content.findings);
+    Ok(())
+}

@@ -1,0 +1,18 @@
+//! Everything that can be done to a lake, done to a real one: each case is found, and named.
+//!
+//! ```text
+//! bytes.rs     an attacker who can write to the disk: data files
+//! commits.rs   the same: commits, tiles, checkpoint
+//! insider.rs   an attacker who holds the signing key: text, statistics and history made to fit, and signed again
+//! before.rs    what was done before the lake: records altered, withheld or invented on their way, clocks moved
+//! ```
+#![expect(clippy::unwrap_used, reason = "helpers of tests are tests too")]
+
+mod before;
+mod bytes;
+mod commits;
+#[expect(dead_code, reason = "shared with the tests in `lake`, which use more of it")]
+#[path = "../lake/common.rs"]
+mod common;
+mod insider;
+mod stage;
