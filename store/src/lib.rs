@@ -20,6 +20,7 @@ pub mod lake;
 pub mod layout;
 pub mod merkle;
 pub mod offsets;
+pub mod publish;
 pub mod rows;
 pub mod stats;
 pub mod verify;

@@ -7,6 +7,7 @@ pub mod note;
 pub mod proof;
 pub mod records;
 pub mod tiles;
+pub mod timestamp;
 pub mod tree;
 pub mod witness;
 
