@@ -12,6 +12,7 @@ mod instruct;
 mod log;
 mod parts;
 mod people;
+mod publish;
 mod run;
 mod services;
 mod show;
@@ -88,6 +89,8 @@ enum Command {
     Sql(show::SqlOptions),
     /// Verifies the lake: files, Merkle log, checkpoint, chains, completeness.
     Verify(verify::Options),
+    /// Tells others what the lake holds: witnesses, time stamp authorities, webhooks get the newest signed checkpoint.
+    Publish(publish::Options),
     /// Creates or checks the log's topics.
     #[command(subcommand)]
     Topics(topics::Action),
@@ -143,6 +146,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Timeline { session } => show::timeline(settings, &session),
         Command::Sql(options) => show::sql(settings, options),
         Command::Verify(options) => verify::main(settings, options),
+        Command::Publish(options) => publish::main(settings, options),
         Command::Topics(action) => topics::main(settings, action),
         Command::Hook { .. } => unreachable!("answered above"),
     }

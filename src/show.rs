@@ -7,8 +7,8 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use std::process::ExitCode;
 use std::sync::Arc;
-use wk_query::shell::{self, Format, ShellOptions};
-use wk_query::{Asker, Engine, OnQuery};
+use wk_query::shell::{self, Format, ShellOptions, Style};
+use wk_query::{Asker, Engine, OnQuery, saved};
 use wk_schemas::SessionId;
 
 /// The arguments of `wk sql`.
@@ -19,6 +19,19 @@ pub(crate) struct SqlOptions {
     /// How the answer is printed: table, csv, json.
     #[arg(long, default_value = "table")]
     format: Format,
+    /// Asks a question that is kept with the product; without a name, lists them.
+    #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "", conflicts_with = "query")]
+    saved: Option<String>,
+    /// What a saved question is to be asked with, as often as needed: `--param since=7d`.
+    #[arg(long, value_name = "KEY=VALUE", value_parser = pair, requires = "saved")]
+    param: Vec<(String, String)>,
+    /// Prints the statement of a saved question instead of asking it.
+    #[arg(long, requires = "saved")]
+    print: bool,
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    text.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned())).ok_or("it is no KEY=VALUE".to_owned())
 }
 
 /// Opens the lake of the data folder for questions.
@@ -37,13 +50,31 @@ pub(crate) async fn engine(settings: &Settings, on_query: OnQuery) -> anyhow::Re
 
 /// Asks one question, or starts the shell.
 pub(crate) fn sql(settings: Settings, options: SqlOptions) -> anyhow::Result<ExitCode> {
+    let query = match options.saved.as_deref() {
+        None => options.query,
+        Some("") => {
+            print!("{}", shell::saved_overview(Style::of_stdout(Format::Table).width));
+            return Ok(ExitCode::SUCCESS);
+        }
+        Some(name) => match saved::find(name).and_then(|saved| saved.sql(&options.param, clock::now())) {
+            Ok(sql) => Some(sql),
+            Err(error) => {
+                eprintln!("error: {error}");
+                return Ok(ExitCode::from(1));
+            }
+        },
+    };
+    if let Some(query) = query.as_ref().filter(|_| options.print) {
+        println!("{query}");
+        return Ok(ExitCode::SUCCESS);
+    }
     let settings = Arc::new(settings);
     let audit = Audit::start(&settings);
     let engine = services::block_on(engine(&settings, audit.on_query()))?;
     let code = shell::run(ShellOptions {
         engine,
         user: settings.principal.clone(),
-        query: options.query,
+        query,
         format: options.format,
         history: Some(settings.home.sql_history()),
         now: clock::now,

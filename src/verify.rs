@@ -2,16 +2,21 @@
 
 use crate::config::Settings;
 use crate::home::Key;
-use crate::services;
+use crate::{services, show};
 use anyhow::{Context as _, bail};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use wk_store::verify::{self, Report};
+use wk_store::Lake;
+use wk_store::files::Files;
+use wk_store::merkle::proof::prove;
+use wk_store::merkle::verifier_key;
+use wk_store::merkle::witness::WitnessKey;
+use wk_store::verify::{self, Report, Scope};
 
 /// The arguments of `wk verify`.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(crate) struct Options {
     /// Prints the report as JSON.
     #[arg(long)]
@@ -19,6 +24,21 @@ pub(crate) struct Options {
     /// A checkpoint that was kept outside the lake: shows what was cut off or changed since.
     #[arg(long, value_name = "FILE")]
     against: Option<PathBuf>,
+    /// Checks the records of one UTC day only: 2026-11-21.
+    #[arg(long, value_name = "DAY", group = "part")]
+    day: Option<String>,
+    /// Checks one session only: its id, or a beginning that fits only one.
+    #[arg(long, value_name = "ID", group = "part")]
+    session: Option<String>,
+    /// Checks one record only, by its place in the log: agent.session.events.v1/0@17.
+    #[arg(long, value_name = "TOPIC/PARTITION@OFFSET", group = "part")]
+    record: Option<String>,
+    /// Writes the proof of the record of --record into this folder, as files that other software checks.
+    #[arg(long, value_name = "DIR", requires = "record")]
+    proof: Option<PathBuf>,
+    /// A witness that must have cosigned a published checkpoint, by its key: name+id+base64. As often as needed.
+    #[arg(long, value_name = "KEY")]
+    witness: Vec<WitnessKey>,
     /// The lake. Default: the one of the data folder.
     #[arg(long, value_name = "DIR")]
     lake: Option<PathBuf>,
@@ -55,22 +75,48 @@ async fn check(settings: &Settings, options: &Options, against: Option<String>) 
         Some(path) => crate::home::read_public(path)?,
         None => settings.home.verifying_key(Key::Lake)?,
     };
-    let files = wk_store::files::Files::local(&dir)?;
+    let scope = scope(settings, options).await?;
+    let files = Files::existing(&dir)?;
     let bar = ProgressBar::new(0).with_style(
         ProgressStyle::with_template("{bar:40} {pos} of {len} commits {msg}").expect("the template is a constant"),
     );
-    let report = verify::verify(&files, &key, &verify::Options { against, ..Default::default() }, |progress| {
+    let verify_options = verify::Options { against, scope: scope.clone(), witnesses: options.witness.clone() };
+    let report = verify::verify(&files, &key, &verify_options, |progress| {
         bar.set_length(progress.of);
         bar.set_position(progress.commits);
         bar.set_message(format!("{} records", progress.records));
     })
     .await?;
     bar.finish_and_clear();
+    if let (Scope::Record { source, offset }, Some(folder)) = (scope, &options.proof) {
+        let (proof, record) = prove(&Lake::open(&dir).await?, source, offset).await?;
+        let signed = proof.check(&record, &key)?;
+        std::fs::create_dir_all(folder).with_context(|| format!("failed to make `{}`", folder.display()))?;
+        let vkey = format!("{}\n", verifier_key(&signed.origin, &key));
+        for (name, bytes) in proof.files(&record).into_iter().chain([("key.vkey", vkey.into_bytes())]) {
+            let path = folder.join(name);
+            std::fs::write(&path, bytes).with_context(|| format!("failed to write `{}`", path.display()))?;
+        }
+        eprintln!("the proof is in {}", folder.display());
+    }
     Ok(report)
+}
+
+/// The part of the lake that the options name.
+async fn scope(settings: &Settings, options: &Options) -> anyhow::Result<Scope> {
+    Ok(match (&options.day, &options.session, &options.record) {
+        (Some(day), _, _) => Scope::day(day)?,
+        (_, Some(session), _) if options.lake.is_some() => Scope::Session(session.clone()),
+        (_, Some(session), _) => {
+            // One that no session begins with is looked for as it is: that it is not there is for the report to say.
+            Scope::Session(show::find_session(settings, session).await.map_or(session.clone(), |id| id.to_string()))
+        }
+        (_, _, Some(record)) => Scope::record(record)?,
+        (None, None, None) => Scope::Lake,
+    })
 }
 
 /// Verifies the lake of the data folder; for the demo.
 pub(crate) async fn lake(settings: &Settings) -> anyhow::Result<Report> {
-    let options = Options { json: false, against: None, lake: None, key: None };
-    check(settings, &options, None).await
+    check(settings, &Options::default(), None).await
 }
