@@ -1,6 +1,8 @@
 //! What the log has acknowledged is in the lake once, whatever happens between.
 
 use crate::stage::{Stage, config, listened, samples, to_the_end, writer};
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{Consumer as _, StreamConsumer};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use wk_ingest::plan::PlanError;
@@ -52,6 +54,43 @@ async fn the_groups_offset_is_not_the_truth_and_is_shown_afterwards() {
     assert_eq!(summary.rows, 50);
     let lag = Lag::of(&stage.brokers(), &group, events).await.unwrap();
     assert_eq!(lag[0].committed, Some(50));
+}
+
+/// Others may join the group under which lag is shown, and the group then gives partitions away in the middle of a commit. Ingest is no member
+/// of it: its partitions are all of them, and what it has read is in the lake.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rebalance_of_the_group_in_the_middle_of_commits_changes_nothing() {
+    let stage = Stage::start().await;
+    let cancel = CancellationToken::new();
+    let live = Config { seal_interval: Duration::from_millis(20), ..config(50) };
+    let group = live.group.clone();
+    let (ingest, mut heard) = listened(stage.ingest(live, writer(&stage.lake()).await));
+    let running = tokio::spawn(ingest.run(cancel.clone()));
+    heard.started().await;
+    let member = |number: usize| {
+        let consumer: StreamConsumer = ClientConfig::new()
+            .set("bootstrap.servers", stage.broker.bootstrap())
+            .set("group.id", &group)
+            .set("client.id", format!("member-{number}"))
+            .set("auto.offset.reset", "earliest")
+            .create()
+            .unwrap();
+        consumer.subscribe(&[Topic::Events.name()]).unwrap();
+        consumer
+    };
+    for round in 0..2 {
+        let joined = member(round);
+        stage.append(samples(10 + u64::try_from(round).unwrap(), 200)).await;
+        // A message for it means that the group has given it partitions.
+        let message = tokio::time::timeout(Duration::from_secs(120), joined.recv()).await;
+        drop(message.expect("the group gives the member its partitions").unwrap().detach());
+        stage.append(samples(20 + u64::try_from(round).unwrap(), 200)).await;
+        heard.rows(400).await;
+    }
+    cancel.cancel();
+    assert_eq!(running.await.unwrap().unwrap().rows, 800);
+    let report = stage.verified().await;
+    assert_eq!((report.records, report.duplicates), (800, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
