@@ -47,6 +47,7 @@ pub const fn log_source(body: &Body) -> LogSource {
         Body::FileAccessed(_) => linux("file_event"),
         Body::ConnectionAttempted(_) => linux("network_connection"),
         Body::NameResolved(_) => linux("dns_query"),
+        Body::CallAttempted(_) => linux("system_call"),
         Body::SessionStarted(_) | Body::SessionEnded(_) => agent("session"),
         Body::PromptSubmitted(_) => agent("prompt"),
         Body::PlanDeclared(_) => agent("plan"),
@@ -105,6 +106,12 @@ pub fn fields(record: &Record) -> Vec<(&'static str, Value<'_>)> {
             out.text("QueryName", &b.name);
             out.text("query", &b.name);
             out.text("record_type", &b.record_type);
+            out.text("outcome", b.outcome.as_str());
+        }
+        Body::CallAttempted(b) => {
+            out.actor(&b.actor);
+            out.text("syscall", &b.call);
+            out.text("detail", &b.detail);
             out.text("outcome", b.outcome.as_str());
         }
         Body::ApprovalRequested(b) => {

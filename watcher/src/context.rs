@@ -157,6 +157,7 @@ impl Context {
             Body::ApprovalRequested(b) => c.held(session, b),
             Body::ToolCalled(b) => c.call(session, b),
             Body::NameResolved(b) => c.actor(session, &b.actor),
+            Body::CallAttempted(b) => c.actor(session, &b.actor),
             Body::ProcessExited(_)
             | Body::SessionStarted(_)
             | Body::SessionEnded(_)

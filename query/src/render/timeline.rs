@@ -107,7 +107,12 @@ impl<'a> Event<'a> {
     fn is_effect(&self) -> bool {
         matches!(
             self.kind,
-            "process_started" | "process_exited" | "file_accessed" | "connection_attempted" | "name_resolved"
+            "process_started"
+                | "process_exited"
+                | "file_accessed"
+                | "connection_attempted"
+                | "name_resolved"
+                | "call_attempted"
         )
     }
 }
@@ -184,7 +189,7 @@ impl Story {
                 let mark = if event.outcome == "DENIED" { Mark::Denied } else { Mark::None };
                 self.line(event.at, mark, 0, event.what);
             }
-            "process_started" | "connection_attempted" | "file_accessed" | "name_resolved" => {
+            "process_started" | "connection_attempted" | "file_accessed" | "name_resolved" | "call_attempted" => {
                 let mark = match (event.outcome, event.mediation) {
                     ("DENIED", _) => Mark::Denied,
                     (_, "NONE") => Mark::Unmediated,

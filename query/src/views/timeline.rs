@@ -24,6 +24,7 @@ const COLUMNS: &[Column] = &[
          WHEN 'file_accessed' THEN file_accessed['actor']['image'] \
          WHEN 'connection_attempted' THEN connection_attempted['actor']['image'] \
          WHEN 'name_resolved' THEN name_resolved['actor']['image'] \
+         WHEN 'call_attempted' THEN call_attempted['actor']['image'] \
          WHEN 'approval_requested' THEN approval_requested['actor']['image'] \
          WHEN 'approval_resolved' THEN approval_resolved['by'] \
          WHEN 'approval' THEN approval['approver'] \
@@ -61,6 +62,7 @@ const COLUMNS: &[Column] = &[
            connection_attempted['address'], coalesce(concat(':', CAST(connection_attempted['port'] AS VARCHAR)), ''), \
            CASE WHEN connection_attempted['host_name'] IS NULL THEN '' ELSE concat(' (', connection_attempted['host_name'], ')') END) \
          WHEN 'name_resolved' THEN concat('resolve ', name_resolved['record_type'], ' ', name_resolved['name']) \
+         WHEN 'call_attempted' THEN concat(call_attempted['call'], ' ', call_attempted['detail'], ': ', call_attempted['reason']) \
          WHEN 'records_lost' THEN concat(records_lost['count'], ' records lost at ', records_lost['stage'], ': ', records_lost['reason']) \
          WHEN 'policy_applied' THEN concat('policy ', policy_applied['name'], ' in force, from ', policy_applied['source']) \
          WHEN 'approval_requested' THEN concat('held: ', approval_requested['subject'], ' - ', approval_requested['reason']) \
@@ -88,6 +90,7 @@ const COLUMNS: &[Column] = &[
          WHEN 'file_accessed' THEN file_accessed['outcome'] \
          WHEN 'connection_attempted' THEN connection_attempted['outcome'] \
          WHEN 'name_resolved' THEN name_resolved['outcome'] \
+         WHEN 'call_attempted' THEN call_attempted['outcome'] \
          WHEN 'tool_called' THEN upper(tool_called['decision']) \
          WHEN 'approval_requested' THEN 'HELD' \
          WHEN 'approval_resolved' THEN approval_resolved['resolution'] END",
@@ -101,6 +104,7 @@ const COLUMNS: &[Column] = &[
          WHEN 'file_accessed' THEN file_accessed['actor']['mediation'] \
          WHEN 'connection_attempted' THEN connection_attempted['actor']['mediation'] \
          WHEN 'name_resolved' THEN name_resolved['actor']['mediation'] \
+         WHEN 'call_attempted' THEN call_attempted['actor']['mediation'] \
          WHEN 'approval_requested' THEN approval_requested['actor']['mediation'] END",
     ),
     column(
@@ -115,6 +119,7 @@ const COLUMNS: &[Column] = &[
          WHEN 'file_accessed' THEN file_accessed['actor']['tool_call_id'] \
          WHEN 'connection_attempted' THEN connection_attempted['actor']['tool_call_id'] \
          WHEN 'name_resolved' THEN name_resolved['actor']['tool_call_id'] \
+         WHEN 'call_attempted' THEN call_attempted['actor']['tool_call_id'] \
          WHEN 'approval_requested' THEN approval_requested['tool_call_id'] END",
     ),
     ORIGIN,

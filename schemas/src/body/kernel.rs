@@ -210,3 +210,25 @@ avro_record! {
         pub outcome: Outcome,
     }
 }
+
+avro_record! {
+    /// A process made a system call that is about no file, process or connection, but about the sandbox itself: it looks for a way around it, reaches into another process, or brings its own.
+    pub struct CallAttempted {
+        /// The process. Sigma: Image, User. OCSF: actor.process.
+        pub actor: Actor,
+        /// Name of the system call. Sigma: syscall. OCSF: api.operation.
+        pub call: String,
+        /// What its arguments say, as far as they were read. OCSF: message.
+        pub detail: String,
+        /// What became of it. OCSF: disposition.
+        pub outcome: Outcome,
+        /// Number of the error when it was denied.
+        pub errno: Option<i32>,
+        /// How many times within the fold; 1 for the first, which is always written at once. OCSF: count.
+        pub count: i64,
+        /// When the last of them was, for a count above 1. OCSF: end_time.
+        pub last_at: Option<Timestamp>,
+        /// Why it is refused, or watched.
+        pub reason: String,
+    }
+}

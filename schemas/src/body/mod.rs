@@ -11,8 +11,8 @@ pub use decision::{
     Approval, ApprovalRequested, ApprovalResolved, Command, Finding, Instruction, Level, Match, Resolution, Step,
 };
 pub use kernel::{
-    Actor, ConnectionAttempted, FileAccessed, FileOperation, Mediation, NameResolved, NetworkOperation, Outcome,
-    ProcessExited, ProcessStarted,
+    Actor, CallAttempted, ConnectionAttempted, FileAccessed, FileOperation, Mediation, NameResolved, NetworkOperation,
+    Outcome, ProcessExited, ProcessStarted,
 };
 pub use lake::{DeadLetter, EvidenceExported, QueryRun};
 pub use session::{
@@ -119,4 +119,5 @@ bodies! {
     QueryRun query_run "query_run" "Somebody asked the lake a question.",
     EvidenceExported evidence_exported "evidence_exported" "Somebody took evidence out of the lake.",
     DeadLetter dead_letter "dead_letter" "Bytes that are not a record.",
+    CallAttempted call_attempted "call_attempted" "A process made a system call that is about no file, process or connection, but about the sandbox itself.",
 }

@@ -281,6 +281,21 @@ pub(crate) fn bodies() -> Vec<Body> {
     ]
 }
 
+/// A kind that came later: lakes to test with are made of the bodies before it.
+fn later() -> Body {
+    CallAttempted {
+        actor: actor(),
+        call: "ptrace".into(),
+        detail: "PTRACE_ATTACH of process 4711".into(),
+        outcome: Outcome::Denied,
+        errno: Some(1),
+        count: 1,
+        last_at: None,
+        reason: "drives another process".into(),
+    }
+    .into()
+}
+
 pub(crate) fn all() -> Vec<Record> {
-    (0..).zip(bodies()).map(|(seq, body)| Record { header: header(seq), body }).collect()
+    (0..).zip(bodies().into_iter().chain([later()])).map(|(seq, body)| Record { header: header(seq), body }).collect()
 }

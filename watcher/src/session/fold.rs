@@ -74,6 +74,7 @@ impl Session {
             Body::SessionFrozen(b) => self.frozen_by = Some(b.command_id.map_or(Uuid::nil(), |c| c.0)),
             Body::SessionResumed(_) => self.resume(),
             Body::Thought(_)
+            | Body::CallAttempted(_)
             | Body::Finding(_)
             | Body::Command(_)
             | Body::Approval(_)
