@@ -12,6 +12,7 @@ mod instruct;
 mod log;
 mod parts;
 mod people;
+mod policy;
 mod publish;
 mod run;
 mod services;
@@ -78,6 +79,9 @@ enum Command {
     /// Shows, grants and denies held actions.
     #[command(subcommand)]
     Approvals(approvals::Action),
+    /// Checks, explains and tests policies.
+    #[command(subcommand)]
+    Policy(policy::Action),
     /// Lists the sessions, newest first.
     Sessions,
     /// Shows one session as a timeline of plan against action.
@@ -142,6 +146,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Resume(options) => instruct::main(settings, options, wk_schemas::body::Instruction::Resume),
         Command::Kill(options) => instruct::main(settings, options, wk_schemas::body::Instruction::Kill),
         Command::Approvals(action) => approvals::main(settings, action),
+        Command::Policy(action) => policy::main(&settings, action),
         Command::Sessions => show::sessions(settings),
         Command::Timeline { session } => show::timeline(settings, &session),
         Command::Sql(options) => show::sql(settings, options),

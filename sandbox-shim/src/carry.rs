@@ -6,7 +6,7 @@
 use crate::observe::request::Change;
 use crate::observe::resolve::name_of;
 use crate::sys::fs;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -82,6 +82,15 @@ pub(crate) fn rename(from: &Path, to: &Path, link: bool, flags: u32) -> io::Resu
     let (from, to) = (spot(from)?, spot(to)?);
     let (a, b) = ((from.folder.as_fd(), from.name.as_c_str()), (to.folder.as_fd(), to.name.as_c_str()));
     if link { fs::link_at(a, b, 0) } else { fs::rename_at(a, b, flags) }
+}
+
+/// Sets an attribute as the agent asked, or removes it.
+///
+/// # Errors
+/// As [`open`].
+pub(crate) fn attribute(real: &Path, name: &CStr, value: Option<&[u8]>, flags: i32) -> io::Result<()> {
+    let handle = held(&spot(real)?)?;
+    fs::set_attribute(&through(&handle)?, name, value, flags)
 }
 
 /// Makes a symbolic link as the agent asked.

@@ -38,7 +38,8 @@ const REACHED: i32 = 64;
 #[must_use]
 pub(crate) fn namespace_flags(user: bool) -> i32 {
     let own_user = if user { libc::CLONE_NEWUSER } else { 0 };
-    libc::CLONE_NEWPID | libc::CLONE_NEWNS | own_user
+    // Message queues and shared memory of System V and POSIX lead to other processes of the user without any path.
+    libc::CLONE_NEWPID | libc::CLONE_NEWNS | libc::CLONE_NEWIPC | own_user
 }
 
 /// What is written to map the caller's user and group onto themselves inside a new user namespace.
@@ -187,14 +188,19 @@ fn cgroup_parent() -> Option<PathBuf> {
     (usable && removed).then_some(parent)
 }
 
-/// The system calls that are watched or refused: name, what becomes of it, why. One line of the table each.
+/// Every system call of this architecture: name, what becomes of it, why. One line of the list each.
 pub fn calls() -> impl Iterator<Item = (&'static str, String, &'static str)> {
-    use crate::observe::calls::{CALLS, Then};
-    CALLS.iter().map(|entry| {
+    use crate::calls::{Then, table};
+    let here = table().iter().filter(|entry| crate::sys::arch::NATIVE.number(entry).is_some());
+    here.map(|entry| {
         let then = match entry.then {
-            Then::Allow => "let through unseen".to_owned(),
-            Then::Trap => "waits for the shim".to_owned(),
-            Then::Refuse(errno) => format!("refused: {}", io::Error::from_raw_os_error(errno)),
+            Then::Harmless => "let through unseen".to_owned(),
+            Then::Trapped => "waits for the shim".to_owned(),
+            Then::Observed => "recorded and let through".to_owned(),
+            Then::Refused(errno) => format!("recorded and refused: {}", io::Error::from_raw_os_error(errno)),
+            Then::Closed(errno) => format!("refused: {}", io::Error::from_raw_os_error(errno)),
+            Then::Fenced(_) => "without a process namespace: refused when it is aimed out of the session".to_owned(),
+            Then::Muted => "without a process namespace: has no effect".to_owned(),
         };
         (entry.name, then, entry.reason)
     })
@@ -213,7 +219,6 @@ pub const KEPT_CAPABILITIES: u64 = {
     const SETPCAP: u64 = 1 << 8;
     const NET_BIND_SERVICE: u64 = 1 << 10;
     const IPC_LOCK: u64 = 1 << 14;
-    const SYS_NICE: u64 = 1 << 23;
     const SYS_RESOURCE: u64 = 1 << 24;
     const SETFCAP: u64 = 1 << 31;
     CHOWN
@@ -226,7 +231,6 @@ pub const KEPT_CAPABILITIES: u64 = {
         | SETPCAP
         | NET_BIND_SERVICE
         | IPC_LOCK
-        | SYS_NICE
         | SYS_RESOURCE
         | SETFCAP
 };

@@ -9,6 +9,7 @@
 #![deny(unsafe_code)]
 
 pub mod agents;
+mod calls;
 mod carry;
 pub mod causality;
 pub mod clock;
@@ -29,6 +30,7 @@ mod outbox;
 pub mod policy;
 mod process;
 pub mod recorder;
+mod redact;
 pub mod session;
 mod spool;
 pub mod supervise;

@@ -192,7 +192,7 @@ impl Table {
         };
         let command_line = match &parent {
             Some(parent) => Arc::clone(&parent.command_line),
-            None => command_line_of(vitals.pid).into(),
+            None => crate::redact::text(&command_line_of(vitals.pid)).into(),
         };
         Ok(Process {
             pid: vitals.pid,

@@ -9,6 +9,7 @@ mod demo;
 mod doors;
 mod hold;
 mod instruct;
+mod policy;
 
 use harness::Installation;
 use serde_json::json;

@@ -52,8 +52,8 @@ pub(crate) struct Plan {
     pub filter: Vec<Instruction>,
     /// Capabilities to keep.
     pub keep: u64,
-    /// The agent's limit of open descriptors.
-    pub descriptor_limit: (u64, u64),
+    /// The agent's limits: which, and soft and hard.
+    pub limits: Vec<(libc::__rlimit_resource_t, (u64, u64))>,
     /// The agent's working directory.
     pub cwd: CString,
     /// The agent's program.
@@ -233,7 +233,9 @@ fn become_agent(plan: &Plan, tell: BorrowedFd<'_>, go: BorrowedFd<'_>) -> Step<i
     }
     step(7, child::set_capabilities(capabilities.without(!plan.keep)))?;
     step(7, child::no_new_privileges())?;
-    step(8, child::set_descriptor_limit(plan.descriptor_limit))?;
+    for (resource, limit) in &plan.limits {
+        step(8, child::set_limit(*resource, *limit))?;
+    }
     for signal in [
         libc::SIGPIPE,
         libc::SIGINT,

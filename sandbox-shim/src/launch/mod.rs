@@ -2,13 +2,14 @@
 
 pub(crate) mod frame;
 pub(crate) mod init;
+mod limits;
 pub(crate) mod line;
 
+use crate::calls::{self, Setup, filter};
 use crate::confine::{self, IdMaps, Means, c_path};
 use crate::doors;
-use crate::floor::Floor;
+use crate::floor::{self, Floor};
 use crate::freeze::Brake;
-use crate::observe::{calls, filter};
 use crate::policy::Policy;
 use crate::sys::{self, child, landlock, process};
 use init::{Mount, Plan};
@@ -65,6 +66,11 @@ pub enum LaunchError {
     /// The kernel cannot make system calls wait for the shim, and without that nothing would be seen.
     #[error("this kernel offers no seccomp notifications; Linux 5.19 or later is needed")]
     NoNotifications,
+    /// The policy limits the number of processes, and nothing here can count them.
+    #[error(
+        "the policy limits the number of processes, which needs a cgroup with the controller `pids`, or a user namespace"
+    )]
+    NoProcessLimit,
     /// Working in a folder that is out of reach makes no sense.
     #[error("the working directory `{cwd}` lies inside `{protected}`, which the agent must not reach")]
     CwdProtected {
@@ -135,12 +141,11 @@ pub(crate) fn prepare(spec: &Launch, means: Means) -> Result<Prepared, LaunchErr
             Some((ruleset, proc_rights))
         }
     };
-    let blinding = !means.namespaces && sys::process::effective_user() != 0;
-    let make_sockets = !means.copies_descriptors;
-    let adapt = |entry: &calls::Entry| {
-        if make_sockets { calls::with_sockets_made_by_the_shim(*entry) } else { *entry }
+    let setup = Setup {
+        fences: !means.namespaces,
+        mutes: !means.namespaces && sys::process::effective_user() != 0,
+        makes_sockets: !means.copies_descriptors,
     };
-    let entries: Vec<_> = calls::CALLS.iter().map(adapt).chain(blinding.then_some(calls::KEEP_DUMPABLE)).collect();
     let (ours, theirs) = UnixStream::pair().map_err(step("opening a line to the init"))?;
     let (stdout, their_stdout) = match spec.stdio {
         Stdio::Inherit => (None, None),
@@ -151,16 +156,19 @@ pub(crate) fn prepare(spec: &Launch, means: Means) -> Result<Prepared, LaunchErr
     };
     let null = std::fs::File::options().read(true).write(true).open("/dev/null");
     let cgroup = means.cgroup.as_ref().and_then(|parent| make_cgroup(parent));
-    let words = means.words();
+    let mut words = means.words();
+    let mut limits = vec![(libc::RLIMIT_NOFILE, descriptor_limit().map_err(step("reading limits"))?)];
+    let folder = cgroup.as_ref().map(|(path, _)| path.as_path());
+    limits.extend(limits::put_on(spec.policy.limits, folder, means.user_namespace, &mut words)?);
     let plan = Plan {
         id_maps: means.user_namespace.then(IdMaps::identity),
         namespaces: means.namespaces,
         own_proc: means.own_proc,
         mounts,
         ruleset,
-        filter: filter::compile(&entries),
+        filter: filter::compile(calls::table(), &sys::arch::NATIVE, setup),
         keep: if means.user_namespace || sys::process::effective_user() != 0 { 0 } else { confine::KEPT_CAPABILITIES },
-        descriptor_limit: descriptor_limit().map_err(step("reading limits"))?,
+        limits,
         cwd: c_path(&cwd).map_err(|_| LaunchError::ZeroByte)?,
         program: c_path(&program).map_err(|_| LaunchError::ZeroByte)?,
         argv: texts(spec.argv.iter().map(|word| word.as_bytes().to_vec()))?,
@@ -234,15 +242,24 @@ fn find_program(spec: &Launch) -> Result<PathBuf, LaunchError> {
     found.find(|path| can_run(path)).ok_or_else(|| missing(program))
 }
 
-/// What Landlock grants: everything but what the policy singles out, and what no mount covers.
+/// What Landlock grants: what the policy allows as a whole, but what it singles out, and what no mount covers.
 fn plan_floor(spec: &Launch, uncovered: &[PathBuf]) -> Floor {
     let real = |path: PathBuf| path.canonicalize().unwrap_or(path);
-    let roots = spec.policy.allowed_folders().map_or_else(
-        || vec![PathBuf::from("/")],
-        |folders| folders.into_iter().map(real).chain(["/proc".into(), "/dev".into()]).collect(),
-    );
-    let left_out: Vec<PathBuf> = spec.policy.guarded().into_iter().map(real).chain(uncovered.iter().cloned()).collect();
-    Floor::plan(&roots, &left_out, spec.policy.has_floating_rules())
+    let all_real = |paths: Vec<PathBuf>| paths.into_iter().map(real).collect::<Vec<_>>();
+    // What is not there cannot be granted; when it is made later, the shim does what is done in it.
+    let there = |paths: Vec<PathBuf>| all_real(paths).into_iter().filter(|path| path.exists());
+    // Processes look at themselves and write to terminals whatever the policy says about files.
+    let always = ["/proc", "/dev"].map(PathBuf::from);
+    let guarded = spec.policy.guarded();
+    let left_out: Vec<PathBuf> = guarded.0.into_iter().map(real).chain(uncovered.iter().cloned()).collect();
+    let plan = floor::Plan {
+        writable: there(spec.policy.writable()).chain(always).collect(),
+        readable: there(spec.policy.readable()).collect(),
+        left_out_of_writing: all_real(guarded.1),
+        left_out,
+        carry_every_open: spec.policy.has_floating_rules(),
+    };
+    Floor::plan(&plan)
 }
 
 /// The mounts that hide what is protected and, from an agent that runs as root, what reaches past files.

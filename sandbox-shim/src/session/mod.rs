@@ -234,7 +234,10 @@ pub fn run_session(config: &SessionConfig, started: impl FnOnce(&SessionId)) -> 
         stdout.map(|stdout| parts::listen(stdout, Arc::clone(&adapter), Arc::clone(&ear), Arc::clone(&brake)));
     let signals = parts::Signals::forward(Arc::clone(&running));
 
+    let time_limit = policy.limits.time.map(|limit| parts::TimeLimit::begin(limit, Arc::clone(&brake)));
+
     let ended = running.wait();
+    drop(time_limit);
     drop(signals);
     if let Some(listening) = listening {
         // The stream ends with the last process that holds it.
@@ -351,7 +354,9 @@ fn first_records(
 ) -> impl FnOnce(&dyn Recorder, &supervise::Started) + Send + use<> {
     let user = host::user();
     let mut session = SessionStarted {
-        arguments: invocation.argv.iter().map(|a| a.to_string_lossy().into_owned()).collect(),
+        arguments: crate::redact::arguments(
+            &invocation.argv.iter().map(|a| a.to_string_lossy().into_owned()).collect::<Vec<_>>(),
+        ),
         working_directory: config.cwd.display().to_string(),
         workspace: spec.workspace.display().to_string(),
         pid: 0,

@@ -18,7 +18,7 @@ use std::fs::{self, File};
 use std::io::IsTerminal as _;
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
@@ -180,6 +180,32 @@ impl Tailing {
     pub(super) fn end(self) {
         self.stop.cancel();
         drop(self.thread.join());
+    }
+}
+
+/// Ends the session when its time is over; ends with this value.
+#[derive(Debug)]
+pub(super) struct TimeLimit {
+    end: Option<mpsc::SyncSender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl TimeLimit {
+    pub(super) fn begin(limit: Duration, brake: Arc<Brake>) -> Self {
+        let (end, ended) = mpsc::sync_channel(1);
+        let thread = std::thread::spawn(move || {
+            if ended.recv_timeout(limit) == Err(mpsc::RecvTimeoutError::Timeout) {
+                brake.kill(&own_cause("the time that the policy allows is over"));
+            }
+        });
+        Self { end: Some(end), thread: Some(thread) }
+    }
+}
+
+impl Drop for TimeLimit {
+    fn drop(&mut self) {
+        self.end = None;
+        drop(self.thread.take().map(JoinHandle::join));
     }
 }
 

@@ -3,6 +3,7 @@
 //! One thread receives, decides and answers what can be answered at once; it never blocks on the agent, a file or the network.
 //! What may block goes to a worker, what waits for a person goes to `holds`, and every answer passes the gate.
 
+use crate::calls;
 use crate::contract::{Causality, Event, Recorder, Ticket};
 use crate::floor::Floor;
 use crate::fold::{Fold, Repeats};
@@ -25,7 +26,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::time::Duration;
-use wk_schemas::body::{ApprovalRequested, ApprovalResolved, FileAccessed, FileOperation, Outcome, Resolution};
+use wk_schemas::body::{
+    ApprovalRequested, ApprovalResolved, CallAttempted, FileAccessed, FileOperation, Outcome, Resolution,
+};
 use wk_schemas::{Body, Origin, RecordId, Timestamp};
 
 /// How often folds are looked at.
@@ -47,6 +50,7 @@ pub(crate) struct Core {
     pub(crate) table: Mutex<Table>,
     pub(crate) resolver: Mutex<Resolver>,
     pub(crate) fold: Mutex<Fold<i32, FileKey, FileAccessed>>,
+    pub(crate) calls: Mutex<Fold<i32, super::attempts::CallKey, CallAttempted>>,
     pub(crate) holds: Holds,
     pub(crate) names: Names,
     /// Only where sockets cannot be copied.
@@ -124,6 +128,8 @@ impl Core {
         let at = clock::now();
         let over = lock(&self.fold).expire(at);
         self.record_repeats(over).ok();
+        let over = lock(&self.calls).expire(at);
+        self.record_call_repeats(over).ok();
         let Some(deadline) = self.holds.next_deadline(clock::instant()) else { return TICK };
         for held in self.holds.take_expired(clock::instant()) {
             self.aside(move |core| core.end_hold(held, Ending::Expired));
@@ -156,6 +162,17 @@ impl Core {
     fn decide(&self, call: &Notification) -> Decided {
         if self.failed.load(Ordering::Relaxed) {
             return Err(Stop);
+        }
+        let entry = calls::decision(call.nr, &call.args);
+        if let Some(entry) = entry.filter(|entry| entry.is_about_the_sandbox()) {
+            let process = match self.process_of(call) {
+                Ok(Some(process)) => process,
+                Ok(None) => return Ok(None),
+                Err(_) => return Ok(Some(Answer::Error(libc::EPERM))),
+            };
+            if let Some(decided) = self.attempt(call, &process, entry) {
+                return decided;
+            }
         }
         let memory = Memory { thread: call.thread };
         let request = match request::read(call, memory) {
@@ -195,7 +212,7 @@ impl Core {
                 self.answer_with(call.id, made, kind & libc::SOCK_CLOEXEC != 0);
                 Ok(None)
             }
-            Request::Seen => Ok(Some(Answer::Continue)),
+            Request::Seen => self.attribute(call, &process),
         }
     }
 
@@ -296,6 +313,14 @@ impl Core {
             }
             Stop
         })
+    }
+
+    /// Writes down everything that was counted and is not yet written.
+    pub(crate) fn record_all_repeats(&self) {
+        let repeats = lock(&self.fold).end();
+        self.record_repeats(repeats).ok();
+        let repeats = lock(&self.calls).end();
+        self.record_call_repeats(repeats).ok();
     }
 
     /// Writes down repeats that were counted.
@@ -426,6 +451,8 @@ impl Core {
     pub(crate) fn process_is_gone(&self, pid: i32) {
         let repeats = lock(&self.fold).end_group(pid);
         self.record_repeats(repeats).ok();
+        let repeats = lock(&self.calls).end_group(pid);
+        self.record_call_repeats(repeats).ok();
         for held in self.holds.take_of(pid) {
             self.end_hold(held, Ending::Abandoned);
         }

@@ -33,6 +33,9 @@ pub(crate) struct Exits {
 /// The token of `last`; processes are counted from 1.
 const LAST: u64 = 0;
 
+/// How long the kernel may take from the end of an init to the end of the next process of its namespace.
+const KILLED_WITHIN_MS: i32 = 5_000;
+
 impl Exits {
     pub(crate) fn new() -> io::Result<Self> {
         let (epoll, last) = (sys::epoll()?, sys::event()?);
@@ -64,11 +67,16 @@ impl Exits {
         crate::sys::child::write(self.last.as_fd(), &1_u64.to_ne_bytes()).ok();
     }
 
-    /// Writes down ends until no more will come.
+    /// Writes down ends until no more will come. What is left when the init ends is killed by the kernel a moment later: its ends
+    /// are waited for.
     pub(crate) fn run(&self, core: &Core) {
         let mut over = false;
         loop {
-            let wait = if over { 0 } else { -1 };
+            let wait = match (over, lock(&self.watched).is_empty()) {
+                (false, _) => -1,
+                (true, true) => 0,
+                (true, false) => KILLED_WITHIN_MS,
+            };
             let ended = sys::epoll_wait(self.epoll.as_fd(), wait).unwrap_or_default();
             if over && ended.is_empty() {
                 return;

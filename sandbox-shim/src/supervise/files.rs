@@ -21,7 +21,7 @@ use wk_schemas::body::{FileAccessed, FileOperation, Outcome};
 
 /// What a record of a file access says besides who and when.
 #[derive(Debug, Clone)]
-struct Access {
+pub(super) struct Access {
     operation: FileOperation,
     name: PathBuf,
     target: Option<PathBuf>,
@@ -29,19 +29,19 @@ struct Access {
 }
 
 impl Access {
-    fn new(operation: FileOperation, at: &Resolved, flags: i64) -> Self {
+    pub(super) fn new(operation: FileOperation, at: &Resolved, flags: i64) -> Self {
         let target = (at.real != at.name).then(|| at.real.clone());
         Self { operation, name: at.name.clone(), target, flags }
     }
 }
 
 /// How a call is carried out by a worker: what to tell the process.
-enum Done {
+pub(super) enum Done {
     File(OwnedFd, bool),
     Nothing,
 }
 
-type Carry = Box<dyn FnOnce(&Core, u32) -> io::Result<Done> + Send>;
+pub(super) type Carry = Box<dyn FnOnce(&Core, u32) -> io::Result<Done> + Send>;
 
 impl Core {
     pub(crate) fn open(
@@ -71,9 +71,13 @@ impl Core {
             return Ok(None);
         }
         let access = Access::new(operation, &at, i64::from(flags));
-        let verdict = self.file_verdict(&at, writes);
-        let carried = !at.in_proc && !self.floor_allows(|floor| !floor.carries_every_open() && floor.grants(&at.real));
-        if carried && resolve != 0 {
+        let verdict = self.refuse_reaching_past(process, &at, writes).unwrap_or_else(|| self.file_verdict(&at, writes));
+        let carried = !at.in_proc
+            && !self.floor_allows(|floor| {
+                !floor.carries_every_open()
+                    && if writes { floor.grants(&at.real) } else { floor.grants_reading(&at.real) }
+            });
+        if carried && resolve != 0 && verdict.action == Action::Allow {
             // What openat2 promises about the way to the file, the shim cannot keep; callers fall back to openat.
             return Ok(Some(Answer::Error(libc::ENOSYS)));
         }
@@ -224,7 +228,7 @@ impl Core {
     }
 
     /// Records and answers according to the verdict; `carry` is how the shim does it itself, when the kernel cannot be left to.
-    fn settle(
+    pub(super) fn settle(
         &self,
         call: &Notification,
         process: &Arc<Process>,
@@ -308,7 +312,7 @@ impl Core {
     }
 
     /// Writes an access down, or counts it when it repeats.
-    fn record_access(
+    pub(super) fn record_access(
         &self,
         process: &Process,
         access: &Access,
@@ -333,7 +337,7 @@ impl Core {
         }
     }
 
-    fn file_verdict(&self, at: &Resolved, writes: bool) -> Verdict {
+    pub(super) fn file_verdict(&self, at: &Resolved, writes: bool) -> Verdict {
         if self.is_protected(&at.real) || self.is_protected(&at.name) {
             return deny("protected by the shim");
         }
@@ -344,13 +348,13 @@ impl Core {
         policy.file([at.name.as_path(), at.real.as_path()], writes)
     }
 
-    fn floor_allows(&self, ask: impl FnOnce(&crate::floor::Floor) -> bool) -> bool {
+    pub(super) fn floor_allows(&self, ask: impl FnOnce(&crate::floor::Floor) -> bool) -> bool {
         let floor = self.floor.read().unwrap_or_else(PoisonError::into_inner);
         floor.is_open() || ask(&floor)
     }
 
     /// The last check before the shim does something itself, on the path that it will do it on.
-    fn refuse_protected(&self, real: &Path) -> io::Result<()> {
+    pub(super) fn refuse_protected(&self, real: &Path) -> io::Result<()> {
         if self.is_protected(real) { Err(io::Error::from_raw_os_error(libc::EACCES)) } else { Ok(()) }
     }
 

@@ -2,11 +2,14 @@
 //!
 //! [`launch`] returns a [`Running`]. Dropping it ends the agent: an agent without a shim does not go on.
 
+mod attempts;
+mod attributes;
 mod core;
 mod exits;
 mod files;
 mod names;
 mod network;
+mod proc_files;
 mod processes;
 mod sockets;
 
@@ -118,6 +121,7 @@ pub fn launch_with(
             table: Mutex::default(),
             resolver: Mutex::default(),
             fold: Mutex::default(),
+            calls: Mutex::default(),
             holds: crate::hold::Holds::default(),
             names: names::Names::default(),
             sockets: (!copies).then(sockets::Sockets::default),
@@ -213,8 +217,7 @@ impl Running {
             core.gate.shut();
             brake.stop(start)
         })?;
-        let repeats = lock(&self.core.fold).end();
-        self.core.record_repeats(repeats).ok();
+        self.core.record_all_repeats();
         Ok(stopped)
     }
 
@@ -302,8 +305,7 @@ impl Running {
         for held in self.core.holds.take_if(|_| true) {
             self.core.end_hold(held, crate::hold::Ending::Abandoned);
         }
-        let repeats = lock(&self.core.fold).end();
-        self.core.record_repeats(repeats).ok();
+        self.core.record_all_repeats();
         Ended {
             exit_code: status.and_then(exit_code),
             // A kill of the whole cgroup takes the init along, which then says nothing.

@@ -11,6 +11,7 @@ use crate::observe::request::Place;
 use crate::observe::resolve::Resolved;
 use crate::policy::{Action, Verdict};
 use crate::process::{Process, command_line_of};
+use crate::redact;
 use crate::sys::seccomp::{Answer, Notification};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -46,9 +47,10 @@ impl Core {
         let failure = if exec.at.in_proc { None } else { expected_failure(&exec.at.real) };
         if let Some(errno) = failure {
             self.record_exec(process, &exec, Outcome::Failed, Some(errno), None)?;
-            return Ok(Some(Answer::Continue));
+            // Not left to the kernel: a thread could put another path there by now, and what then runs would have no record.
+            return Ok(Some(Answer::Error(errno)));
         }
-        let verdict = self.program_verdict(&exec.at);
+        let verdict = self.program_verdict(&exec.at, &exec.arguments);
         match verdict.action {
             Action::Allow => {
                 self.record_exec(process, &exec, Outcome::Allowed, None, verdict.reason)?;
@@ -62,7 +64,7 @@ impl Core {
                 let (call, process_then) = (*call, Arc::clone(process));
                 let question = Question {
                     action: "execute",
-                    subject: format!("execute {}", exec.arguments.join(" ")),
+                    subject: format!("execute {}", redact::arguments(&exec.arguments).join(" ")),
                     path: Some(exec.at.real.to_string_lossy().into_owned()),
                     ..Question::default()
                 };
@@ -80,15 +82,22 @@ impl Core {
         }
     }
 
-    fn program_verdict(&self, at: &Resolved) -> Verdict {
+    fn program_verdict(&self, at: &Resolved, arguments: &[String]) -> Verdict {
         if self.is_protected(&at.real) || self.is_protected(&at.name) {
             return Verdict { action: Action::Deny, reason: Some("protected by the shim".to_owned()) };
         }
         let policy = self.policy();
+        // Executing a file reads it, and the kernel, which carries the exec out, would not find it granted: not after an answer either.
+        if !at.in_proc && !policy.files_are_free() {
+            let reading = policy.file([at.name.as_path(), at.real.as_path()], false);
+            if reading.action != Action::Allow {
+                return Verdict { action: Action::Deny, ..reading };
+            }
+        }
         if policy.programs_are_free() {
             return Verdict { action: Action::Allow, reason: None };
         }
-        policy.program([at.name.as_path(), at.real.as_path()])
+        policy.program([at.name.as_path(), at.real.as_path()], arguments)
     }
 
     /// Writes an exec down, and on `Allowed` puts the new program into the table.
@@ -119,6 +128,9 @@ impl Core {
             before.tie.clone()
         };
         let (tool_call_id, mediation) = self.causality.mediation(&tie, &command_line);
+        // What a tool call names is compared with what was said; what is kept of it is without secrets.
+        let arguments = redact::arguments(&exec.arguments);
+        let command_line = arguments.join(" ");
         let after = Process {
             pid: before.pid,
             uid: Arc::clone(&before.uid),
@@ -139,7 +151,7 @@ impl Core {
         let text = |get: fn(&Process) -> &Arc<str>| parent.as_deref().map(|p| get(p).to_string()).unwrap_or_default();
         let body = ProcessStarted {
             actor: after.actor(tool_call_id, mediation),
-            arguments: exec.arguments.clone(),
+            arguments,
             command_line,
             working_directory: exec.cwd.to_string_lossy().into_owned(),
             parent_pid: i64::from(before.parent_pid),
@@ -181,9 +193,11 @@ impl Core {
             return Ok(lock(&self.table).replace(after));
         }
         let runs = Path::new(&*after.image).to_owned();
-        let may_run =
-            self.program_verdict(&Resolved { name: runs.clone(), real: runs, in_proc: false }).action == Action::Allow;
-        after.command_line = command_line_of(process.pid).into();
+        let line = command_line_of(process.pid);
+        let arguments: Vec<String> = line.split(' ').map(str::to_owned).collect();
+        after.command_line = redact::text(&line).into();
+        let found = Resolved { name: runs.clone(), real: runs, in_proc: false };
+        let may_run = self.program_verdict(&found, &arguments).action == Action::Allow;
         let after = lock(&self.table).replace(after);
         let parent = lock(&self.table).get(after.parent_pid);
         let text = |get: fn(&Process) -> &Arc<str>| parent.as_deref().map(|p| get(p).to_string()).unwrap_or_default();

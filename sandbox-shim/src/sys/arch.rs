@@ -1,23 +1,40 @@
-//! What differs between processor architectures. Only x86-64 is known here so far; arm64 follows by adding its constants.
+//! What differs between processor architectures.
 
-/// `AUDIT_ARCH_X86_64`: little endian, 64 bit, machine 62.
+use crate::calls::Entry;
+
+/// An architecture, as a filter has to know it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Arch {
+    /// The value that the kernel gives a filter: little endian, 64 bit, and the machine's number in ELF.
+    pub audit: u32,
+    /// Calls from this number on belong to another ABI that shares the value.
+    pub foreign_from: Option<u32>,
+    /// The number of a call.
+    pub number_of: fn(&Entry) -> Option<u32>,
+}
+
+/// x86-64, with x32 beside it.
+#[cfg(any(test, target_arch = "x86_64"))]
+pub(crate) const X86_64: Arch =
+    Arch { audit: 0xc000_003e, foreign_from: Some(0x4000_0000), number_of: |entry| entry.x86_64 };
+
+/// arm64.
+#[cfg(any(test, target_arch = "aarch64"))]
+pub(crate) const ARM64: Arch = Arch { audit: 0xc000_00b7, foreign_from: None, number_of: |entry| entry.arm64 };
+
+/// The architecture this program was built for.
 #[cfg(target_arch = "x86_64")]
-pub(crate) const AUDIT_ARCH: u32 = 0xc000_003e;
+pub(crate) const NATIVE: Arch = X86_64;
 
-/// System calls from this number on belong to the x32 ABI, which shares the architecture value with x86-64.
-#[cfg(target_arch = "x86_64")]
-pub(crate) const FOREIGN_ABI_FROM: u32 = 0x4000_0000;
+/// The architecture this program was built for.
+#[cfg(target_arch = "aarch64")]
+pub(crate) const NATIVE: Arch = ARM64;
 
-/// The last system call this filter has an opinion on: `file_setattr`, Linux 6.17.
-pub(crate) const LAST_KNOWN: u32 = 469;
-
-#[cfg(not(target_arch = "x86_64"))]
-compile_error!("the shim knows the system calls of x86-64 only; add the constants of this architecture to sys/arch.rs");
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+compile_error!("the shim knows the system calls of x86-64 and arm64 only; add a column to calls/linux.txt");
 
 /// Numbers that the C library's headers do not have yet.
 pub(crate) mod nr {
     /// `fchmodat2`, Linux 6.6.
     pub(crate) const FCHMODAT2: i64 = 452;
-    /// `open_tree_attr`, Linux 6.15.
-    pub(crate) const OPEN_TREE_ATTR: i64 = 467;
 }

@@ -199,14 +199,14 @@ pub(crate) fn change_directory(path: &CStr) -> io::Result<()> {
     check_int(unsafe { libc::chdir(path.as_ptr()) }).map(drop)
 }
 
-/// Sets the limit of open descriptors.
+/// Sets a limit (`RLIMIT_…`) of the calling process and all it starts.
 ///
 /// # Errors
 /// `EPERM` above the hard limit.
-pub(crate) fn set_descriptor_limit((soft, hard): (u64, u64)) -> io::Result<()> {
+pub(crate) fn set_limit(resource: libc::__rlimit_resource_t, (soft, hard): (u64, u64)) -> io::Result<()> {
     let limit = libc::rlimit { rlim_cur: soft, rlim_max: hard };
     // SAFETY: the kernel reads one limit.
-    check_int(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, std::ptr::from_ref(&limit)) }).map(drop)
+    check_int(unsafe { libc::setrlimit(resource, std::ptr::from_ref(&limit)) }).map(drop)
 }
 
 /// Texts for `exec`: an array of pointers that ends in null, and what they point at.

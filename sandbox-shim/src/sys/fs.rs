@@ -131,6 +131,22 @@ pub(crate) fn chown(path: &CStr, user: u32, group: u32) -> io::Result<()> {
     check_int(result).map(drop)
 }
 
+/// Sets an extended attribute by path, following links, or removes it when there is no value.
+///
+/// # Errors
+/// What the kernel says.
+pub(crate) fn set_attribute(path: &CStr, name: &CStr, value: Option<&[u8]>, flags: i32) -> io::Result<()> {
+    let result = match value {
+        // SAFETY: both texts end in a zero byte, and the kernel reads `value.len()` bytes from `value`.
+        Some(value) => unsafe {
+            libc::setxattr(path.as_ptr(), name.as_ptr(), value.as_ptr().cast(), value.len(), flags)
+        },
+        // SAFETY: both texts end in a zero byte.
+        None => unsafe { libc::removexattr(path.as_ptr(), name.as_ptr()) },
+    };
+    check_int(result).map(drop)
+}
+
 /// Mounts; all arguments as of `mount(2)`.
 ///
 /// # Errors

@@ -20,6 +20,10 @@ pub(crate) mod right {
     pub(crate) const TRUNCATE: u64 = 1 << 14;
     /// Device controls, since ABI 5.
     pub(crate) const IOCTL_DEV: u64 = 1 << 15;
+    /// List a folder.
+    pub(crate) const READ_DIR: u64 = 1 << 3;
+    /// What reading and executing take.
+    pub(crate) const OF_READING: u64 = EXECUTE | READ_FILE | READ_DIR;
     /// Every right of the first ABI: bits 0 to 12.
     pub(crate) const FIRST: u64 = (1 << 13) - 1;
     /// The rights that a rule on a single file may grant.

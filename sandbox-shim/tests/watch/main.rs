@@ -9,4 +9,5 @@ mod floor;
 mod freezing;
 mod holding;
 mod pitfalls;
+mod rules;
 mod unprivileged;

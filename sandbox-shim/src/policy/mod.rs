@@ -4,13 +4,22 @@
 //! name = "workspace"
 //! hold_timeout = "5m"            # an unanswered hold is refused after this long
 //!
-//! [files]                        # likewise [process], whose paths are programs
-//! default = "allow"              # allow | hold | deny
+//! [files]
+//! default = "allow"              # allow | hold | deny, where no rule speaks
+//! write = "hold"                 # the same for all but reading; default: the same as `default`
 //! [[files.rules]]
 //! match = "~/.ssh/**"            # a glob; ~ is the user's home, ${workspace} the agent's folder
 //! on = "any"                     # any | read | write
 //! action = "hold"
 //! reason = "keys for other machines"
+//!
+//! [process]
+//! default = "allow"
+//! [[process.rules]]
+//! match = "**/git"               # the program
+//! arguments = "push*"            # optional: its arguments without the first, with spaces between
+//! action = "hold"
+//! reason = "leaves this machine"
 //!
 //! [network]
 //! default = "hold"
@@ -19,15 +28,33 @@
 //! match = "*.example.org:443"    # host, *.host, address, address/bits, loopback, * - each with or without :port
 //! action = "allow"
 //! reason = "the package registry"
+//!
+//! [limits]                       # all optional
+//! memory = "8GiB"
+//! processes = 4096
+//! time = "8h"
+//!
+//! [[tests]]                      # what `wk policy test` asks; one of read, write, run, connect
+//! connect = "evil.example:443"
+//! expect = "hold"
 //! ```
-//! The first rule that matches decides, then the default. Reading touches no file and no clock, and never panics.
+//! The first rule that matches decides, then the default. Reading touches no file and no clock, and never panics. `file.rs` has the
+//! keys, `parse.rs` reads them, this file decides.
 
-use globset::{GlobBuilder, GlobMatcher};
+mod explain;
+mod file;
+mod network;
+mod parse;
+
+pub use explain::{Asked, Trial};
+pub use network::plain;
+
+use globset::GlobMatcher;
+use network::Host;
 use serde::Deserialize;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use toml::Spanned;
 use wk_schemas::Digest;
 
 /// What is done about an action.
@@ -73,86 +100,15 @@ pub struct Places {
     pub workspace: PathBuf,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    name: String,
-    #[serde(default = "hold_timeout", with = "humantime_serde")]
-    hold_timeout: Duration,
-    #[serde(default)]
-    files: PathSection,
-    #[serde(default)]
-    process: PathSection,
-    network: NetworkSection,
-}
-
-const fn hold_timeout() -> Duration {
-    Duration::from_secs(300)
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct PathSection {
-    default: Action,
-    #[serde(default)]
-    rules: Vec<PathRuleText>,
-}
-
-impl Default for PathSection {
-    fn default() -> Self {
-        Self { default: Action::Allow, rules: Vec::new() }
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct PathRuleText {
-    r#match: Spanned<String>,
-    #[serde(default)]
-    on: On,
-    action: Action,
-    reason: String,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct NetworkSection {
-    default: Action,
-    #[serde(default = "allow")]
-    dns: Action,
-    #[serde(default)]
-    rules: Vec<NetworkRuleText>,
-}
-
-const fn allow() -> Action {
-    Action::Allow
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct NetworkRuleText {
-    r#match: Spanned<String>,
-    action: Action,
-    reason: String,
-}
-
 #[derive(Debug)]
 struct PathRule {
     pattern: String,
     matcher: GlobMatcher,
+    /// Of a process rule: what the arguments must look like.
+    arguments: Option<GlobMatcher>,
     on: On,
     action: Action,
     reason: String,
-}
-
-/// Which hosts a network rule speaks of.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Host {
-    Any,
-    Loopback,
-    Net(IpAddr, u8),
-    Name(String),
-    Below(String),
 }
 
 #[derive(Debug)]
@@ -162,6 +118,17 @@ struct NetworkRule {
     port: Option<u16>,
     action: Action,
     reason: String,
+}
+
+/// How much a session may use; `None` is as much as there is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Limits {
+    /// Memory of all its processes together, in bytes.
+    pub memory_bytes: Option<u64>,
+    /// Processes and threads at one time.
+    pub processes: Option<u64>,
+    /// How long it may run.
+    pub time: Option<Duration>,
 }
 
 /// A policy, ready to be asked.
@@ -177,106 +144,60 @@ pub struct Policy {
     pub source: String,
     /// An unanswered hold is refused after this long.
     pub hold_timeout: Duration,
+    /// How much the session may use.
+    pub limits: Limits,
     files: Vec<PathRule>,
     files_default: Action,
+    files_write: Action,
     process: Vec<PathRule>,
     process_default: Action,
     network: Vec<NetworkRule>,
     network_default: Action,
     dns: Action,
+    trials: Vec<Trial>,
 }
 
 /// A policy that cannot be read; says where and what was expected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{file}:{line}: {what}")]
+#[error("{file}:{line}:{column}: {what}")]
 pub struct PolicyError {
     /// The policy's source.
     pub file: String,
     /// The line, counted from 1.
     pub line: usize,
+    /// The column, counted in characters from 1.
+    pub column: usize,
     /// What is wrong and what was expected.
     pub what: String,
 }
 
 /// The policies that come with the shim: name and text.
 pub const PRESETS: &[(&str, &str)] = &[
-    ("workspace", include_str!("../policies/workspace.toml")),
-    ("strict", include_str!("../policies/strict.toml")),
-    ("observe", include_str!("../policies/observe.toml")),
+    ("workspace", include_str!("../../policies/workspace.toml")),
+    ("read-only", include_str!("../../policies/read-only.toml")),
+    ("workspace+network", include_str!("../../policies/workspace+network.toml")),
+    ("build", include_str!("../../policies/build.toml")),
+    ("strict", include_str!("../../policies/strict.toml")),
+    ("observe", include_str!("../../policies/observe.toml")),
 ];
 
 impl Policy {
-    /// Reads a policy that came from `source`.
-    ///
-    /// # Errors
-    /// [`PolicyError`] names the line and what was expected there.
-    pub fn parse(text: &str, source: &str, places: &Places) -> Result<Self, PolicyError> {
-        let at = |offset: usize, what: String| PolicyError {
-            file: source.to_owned(),
-            line: 1 + text.as_bytes().iter().take(offset).filter(|byte| **byte == b'\n').count(),
-            what,
-        };
-        let file: File = toml::from_str(text)
-            .map_err(|error| at(error.span().map_or(0, |span| span.start), error.message().to_owned()))?;
-        let path_rules = |section: Vec<PathRuleText>| {
-            section
-                .into_iter()
-                .map(|rule| {
-                    let start = rule.r#match.span().start;
-                    path_rule(rule, places).map_err(|what| at(start, what))
-                })
-                .collect::<Result<Vec<_>, _>>()
-        };
-        let files = path_rules(file.files.rules)?;
-        let process = path_rules(file.process.rules)?;
-        let network = (file.network.rules.into_iter())
-            .map(|rule| {
-                let start = rule.r#match.span().start;
-                network_rule(rule).map_err(|what| at(start, what))
-            })
-            .collect::<Result<Vec<_>, _>>()?;
-        Ok(Self {
-            name: file.name,
-            digest: Digest::of(text.as_bytes()),
-            text: text.to_owned(),
-            source: source.to_owned(),
-            hold_timeout: file.hold_timeout,
-            files,
-            files_default: file.files.default,
-            process,
-            process_default: file.process.default,
-            network,
-            network_default: file.network.default,
-            dns: file.network.dns,
-        })
-    }
-
-    /// One of the policies that come with the shim.
-    ///
-    /// # Errors
-    /// [`PolicyError`] when there is none of that name.
-    pub fn preset(name: &str, places: &Places) -> Result<Self, PolicyError> {
-        let text = PRESETS.iter().find(|preset| preset.0 == name).map(|preset| preset.1);
-        let names: Vec<&str> = PRESETS.iter().map(|preset| preset.0).collect();
-        let text = text.ok_or_else(|| PolicyError {
-            file: name.to_owned(),
-            line: 1,
-            what: format!("there is no such preset; expected one of {}", names.join(", ")),
-        })?;
-        Self::parse(text, name, places)
-    }
-
     /// Decides about a file: by the names it was reached by, of which the last is the object itself, without links.
     #[must_use]
     pub fn file<'a>(&self, names: impl IntoIterator<Item = &'a Path>, write: bool) -> Verdict {
         let on = if write { On::Write } else { On::Read };
-        decide(names.into_iter().map(|name| ask_path(&self.files, self.files_default, name, on)))
+        let default = if write { self.files_write } else { self.files_default };
+        decide(names.into_iter().map(|name| ask_path(&self.files, default, name, on, None)))
     }
 
-    /// Decides about executing a program, by its names as [`Policy::file`] does.
+    /// Decides about executing a program, by its names as [`Policy::file`] does, with these arguments, of which the first is its name.
+    ///
+    /// The kernel reads the arguments again when it executes: what they say is what the caller wanted to be seen.
     #[must_use]
-    pub fn program<'a>(&self, names: impl IntoIterator<Item = &'a Path>) -> Verdict {
-        decide(names.into_iter().map(|name| ask_path(&self.process, self.process_default, name, On::Any)))
+    pub fn program<'a>(&self, names: impl IntoIterator<Item = &'a Path>, arguments: &[String]) -> Verdict {
+        let line = arguments.get(1..).unwrap_or_default().join(" ");
+        let default = self.process_default;
+        decide(names.into_iter().map(|name| ask_path(&self.process, default, name, On::Any, Some(&line))))
     }
 
     /// Decides about an address, which is known to belong to the host names in `names`. Port 0 fits every port.
@@ -312,7 +233,9 @@ impl Policy {
     /// Whether every file may be touched: then the kernel needs no help with files.
     #[must_use]
     pub fn files_are_free(&self) -> bool {
-        self.files_default == Action::Allow && self.files.iter().all(|rule| rule.action == Action::Allow)
+        let defaults = [self.files_default, self.files_write];
+        defaults.iter().all(|action| *action == Action::Allow)
+            && self.files.iter().all(|rule| rule.action == Action::Allow)
     }
 
     /// Whether every program may be executed.
@@ -322,13 +245,17 @@ impl Policy {
     }
 
     /// The folders and files that rules single out with hold or deny: the fixed part of each pattern, which the kernel can guard.
+    /// Those that only writing is held or denied for come second.
     #[must_use]
-    pub fn guarded(&self) -> Vec<PathBuf> {
-        self.files
-            .iter()
-            .filter(|rule| rule.action != Action::Allow)
-            .filter_map(|rule| fixed_part(&rule.pattern))
-            .collect()
+    pub fn guarded(&self) -> (Vec<PathBuf>, Vec<PathBuf>) {
+        let fixed = |only_writing: bool| {
+            let rules = self
+                .files
+                .iter()
+                .filter(move |rule| rule.action != Action::Allow && (rule.on == On::Write) == only_writing);
+            rules.filter_map(|rule| fixed_part(&rule.pattern)).collect()
+        };
+        (fixed(false), fixed(true))
     }
 
     /// Whether some hold or deny rule has no fixed part (`**/.env`), so that every open must be carried out by the shim.
@@ -337,24 +264,32 @@ impl Policy {
         self.files.iter().any(|rule| rule.action != Action::Allow && fixed_part(&rule.pattern).is_none())
     }
 
-    /// With a default other than allow: the folders that rules allow as a whole.
+    /// The folders and files that may be read as a whole: everything, or, with a default other than allow, what rules allow.
     #[must_use]
-    pub fn allowed_folders(&self) -> Option<Vec<PathBuf>> {
-        if self.files_default == Action::Allow {
-            return None;
+    pub fn readable(&self) -> Vec<PathBuf> {
+        self.allowed(self.files_default, On::Read)
+    }
+
+    /// The folders and files that may be both read and written as a whole.
+    #[must_use]
+    pub fn writable(&self) -> Vec<PathBuf> {
+        let may_read = self.readable();
+        let mut may_write = self.allowed(self.files_write, On::Write);
+        may_write.retain(|path| may_read.iter().any(|readable| path.starts_with(readable)));
+        may_write
+    }
+
+    /// What rules allow as a whole, or everything when that is the default.
+    fn allowed(&self, default: Action, on: On) -> Vec<PathBuf> {
+        if default == Action::Allow {
+            return vec![PathBuf::from("/")];
         }
-        let whole =
-            |rule: &&PathRule| rule.action == Action::Allow && rule.on == On::Any && rule.pattern.ends_with("/**");
-        Some(
-            self.files
-                .iter()
-                .filter(whole)
-                .filter_map(|rule| {
-                    let folder = rule.pattern.strip_suffix("/**")?;
-                    (!folder.contains(['*', '?', '[', '{'])).then(|| PathBuf::from(folder))
-                })
-                .collect(),
-        )
+        let speaks = |rule: &&PathRule| rule.action == Action::Allow && (rule.on == On::Any || rule.on == on);
+        let whole = self.files.iter().filter(speaks).filter_map(|rule| {
+            let path = rule.pattern.strip_suffix("/**").unwrap_or(&rule.pattern);
+            (!path.contains(['*', '?', '[', '{', '\\'])).then(|| PathBuf::from(path))
+        });
+        whole.filter(|path| path.is_absolute()).collect()
     }
 }
 
@@ -387,143 +322,15 @@ fn decide(verdicts: impl Iterator<Item = Verdict>) -> Verdict {
     }
 }
 
-fn ask_path(rules: &[PathRule], default: Action, path: &Path, on: On) -> Verdict {
-    let fits = |rule: &&PathRule| (rule.on == On::Any || on == On::Any || rule.on == on) && rule.matcher.is_match(path);
+fn ask_path(rules: &[PathRule], default: Action, path: &Path, on: On, arguments: Option<&str>) -> Verdict {
+    let fits = |rule: &&PathRule| {
+        (rule.on == On::Any || on == On::Any || rule.on == on)
+            && rule.matcher.is_match(path)
+            && rule.arguments.as_ref().is_none_or(|wanted| arguments.is_some_and(|given| wanted.is_match(given)))
+    };
     match rules.iter().find(fits) {
         Some(rule) => Verdict { action: rule.action, reason: Some(format!("{}: {}", rule.pattern, rule.reason)) },
         None => Verdict { action: default, reason: None },
-    }
-}
-
-fn path_rule(rule: PathRuleText, places: &Places) -> Result<PathRule, String> {
-    let text = rule.r#match.into_inner();
-    let place = |path: &Path| path.to_string_lossy().trim_end_matches('/').to_owned();
-    let pattern = match text.strip_prefix('~') {
-        Some("") => place(&places.home),
-        Some(rest) if rest.starts_with('/') => format!("{}{rest}", place(&places.home)),
-        _ => text.replace("${workspace}", &place(&places.workspace)),
-    };
-    if !(pattern.starts_with('/') || pattern.starts_with("**/")) {
-        return Err(format!(
-            "`{text}` is not a pattern for a whole path: expected it to begin with /, ~/, ${{workspace}}/ or **/"
-        ));
-    }
-    // `folder/**` is meant to cover the folder itself as well: listing it tells what is in it.
-    let glob = match pattern.strip_suffix("/**") {
-        Some(folder) if !folder.is_empty() && folder != "**" => format!("{folder}{{,/**}}"),
-        _ => pattern.clone(),
-    };
-    let matcher = GlobBuilder::new(&glob)
-        .literal_separator(true)
-        .backslash_escape(true)
-        .empty_alternates(true)
-        .build()
-        .map_err(|error| format!("`{text}` is not a pattern: {}", error.kind()))?
-        .compile_matcher();
-    Ok(PathRule { pattern, matcher, on: rule.on, action: rule.action, reason: rule.reason })
-}
-
-fn network_rule(rule: NetworkRuleText) -> Result<NetworkRule, String> {
-    let text = rule.r#match.into_inner();
-    let (host, port) = split_port(&text)?;
-    let host = Host::parse(host).ok_or_else(|| {
-        format!("`{text}` names no host: expected a host, *.host, an address, address/bits, loopback or *")
-    })?;
-    Ok(NetworkRule { host, port, action: rule.action, reason: rule.reason, text })
-}
-
-/// Splits `host:port`; an IPv6 address needs brackets when a port follows.
-fn split_port(text: &str) -> Result<(&str, Option<u16>), String> {
-    let bad_port = |port: &str| format!("`{port}` is not a port: expected a number from 1 to 65535");
-    let number = |port: &str| match port.parse::<u16>() {
-        Ok(number) if number > 0 => Ok(Some(number)),
-        _ => Err(bad_port(port)),
-    };
-    if let Some(rest) = text.strip_prefix('[') {
-        let (host, after) = rest.split_once(']').ok_or_else(|| format!("`{text}` lacks a closing bracket"))?;
-        return match after.strip_prefix(':') {
-            Some(port) => Ok((host, number(port)?)),
-            None if after.is_empty() => Ok((host, None)),
-            None => Err(format!("`{after}` after the bracket: expected `:` and a port")),
-        };
-    }
-    match text.rsplit_once(':') {
-        Some((host, port)) if !host.contains(':') => Ok((host, number(port)?)),
-        _ => Ok((text, None)),
-    }
-}
-
-impl Host {
-    fn parse(text: &str) -> Option<Self> {
-        match text {
-            "*" => return Some(Self::Any),
-            "loopback" | "localhost" => return Some(Self::Loopback),
-            _ => {}
-        }
-        if let Ok(address) = text.parse::<IpAddr>() {
-            let address = plain(address);
-            return Some(Self::Net(address, bits(address)));
-        }
-        if let Some((address, length)) = text.split_once('/') {
-            let address = address.parse::<IpAddr>().ok()?;
-            let length = length.parse::<u8>().ok()?;
-            return (length <= bits(address)).then_some(Self::Net(address, length));
-        }
-        let (below, name) = match text.strip_prefix("*.") {
-            Some(name) => (true, name),
-            None => (false, text),
-        };
-        let label = |label: &str| {
-            !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
-        };
-        if !name.split('.').all(label) {
-            return None;
-        }
-        let name = name.to_ascii_lowercase();
-        Some(if below { Self::Below(name) } else { Self::Name(name) })
-    }
-
-    fn covers(&self, address: IpAddr, names: &[String]) -> bool {
-        match self {
-            Self::Any => true,
-            Self::Loopback => address.is_loopback(),
-            Self::Net(net, length) => in_net(address, *net, *length),
-            Self::Name(name) => names.iter().any(|n| n.eq_ignore_ascii_case(name)),
-            Self::Below(name) => names.iter().any(|n| {
-                let n = n.to_ascii_lowercase();
-                n.strip_suffix(name.as_str()).is_some_and(|front| front.ends_with('.') && front.len() > 1)
-            }),
-        }
-    }
-}
-
-/// An IPv4 address that came as IPv6, as IPv4; anything else as it is.
-#[must_use]
-pub fn plain(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V6(v6) => v6.to_ipv4_mapped().map_or(address, IpAddr::V4),
-        IpAddr::V4(_) => address,
-    }
-}
-
-const fn bits(address: IpAddr) -> u8 {
-    match address {
-        IpAddr::V4(_) => 32,
-        IpAddr::V6(_) => 128,
-    }
-}
-
-fn in_net(address: IpAddr, net: IpAddr, length: u8) -> bool {
-    match (address, net) {
-        (IpAddr::V4(a), IpAddr::V4(n)) => {
-            let shift = 32 - u32::from(length);
-            a.to_bits().checked_shr(shift) == n.to_bits().checked_shr(shift)
-        }
-        (IpAddr::V6(a), IpAddr::V6(n)) => {
-            let shift = 128 - u32::from(length);
-            a.to_bits().checked_shr(shift) == n.to_bits().checked_shr(shift)
-        }
-        (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
     }
 }
 
@@ -555,7 +362,10 @@ mod tests {
             assert_eq!(Policy::preset(name, &places()).unwrap().name, *name);
         }
         let error = Policy::preset("lax", &places()).unwrap_err();
-        assert_eq!(error.to_string(), "lax:1: there is no such preset; expected one of workspace, strict, observe");
+        assert_eq!(
+            error.to_string(),
+            "lax:1:1: there is no such preset; expected one of workspace, read-only, workspace+network, build, strict, observe"
+        );
     }
 
     #[test]
@@ -589,7 +399,7 @@ mod tests {
         assert_eq!(policy.file(allowed_link_to_other, false).action, Action::Deny);
         let forbidden_link = [Path::new("/x/.env"), Path::new("/home/ada/project/env")];
         assert_eq!(policy.file(forbidden_link, false).action, Action::Deny);
-        assert_eq!(policy.guarded(), [PathBuf::from("/home/ada/.ssh")]);
+        assert_eq!(policy.guarded(), (vec![PathBuf::from("/home/ada/.ssh")], vec![]));
         assert!(policy.has_floating_rules());
     }
 
@@ -630,18 +440,18 @@ mod tests {
         let head = "name = \"t\"\n[network]\ndefault = \"hold\"\n[[network.rules]]\n";
         assert_eq!(
             error(&format!("{head}match = \"a:99999\"\naction = \"allow\"\nreason = \"r\"\n")),
-            "p.toml:5: `99999` is not a port: expected a number from 1 to 65535"
+            "p.toml:5:9: `99999` is not a port: expected a number from 1 to 65535"
         );
         assert_eq!(
             error(&format!("{head}match = \"a\"\naction = \"permit\"\nreason = \"r\"\n")),
-            "p.toml:6: unknown variant `permit`, expected one of `allow`, `hold`, `deny`"
+            "p.toml:6:10: unknown variant `permit`, expected one of `allow`, `hold`, `deny`"
         );
-        assert!(error("name = \"t\"\nnetwrk = 1\n").starts_with("p.toml:2: unknown field `netwrk`, expected"));
+        assert!(error("name = \"t\"\nnetwrk = 1\n").starts_with("p.toml:2:1: unknown field `netwrk`, expected"));
         assert_eq!(
             error(
                 "name = \"t\"\n[files]\ndefault = \"allow\"\n[[files.rules]]\nmatch = \"secrets\"\naction = \"deny\"\nreason = \"r\"\n[network]\ndefault = \"hold\"\n"
             ),
-            "p.toml:5: `secrets` is not a pattern for a whole path: expected it to begin with /, ~/, ${workspace}/ or **/"
+            "p.toml:5:9: `secrets` is not a pattern for a whole path: expected it to begin with /, ~/, ${workspace}/ or **/"
         );
     }
 
@@ -655,13 +465,13 @@ mod tests {
         fn no_pattern_makes_reading_or_asking_panic(pattern in ".{0,40}", host in "[-a-z0-9.:*/\\[\\]]{0,30}", path in "(/.{0,20}){0,4}") {
             let quote = |text: &str| toml::Value::String(text.to_owned()).to_string();
             let text = format!(
-                "name = \"t\"\n[files]\ndefault = \"allow\"\nrules = [{{ match = {}, action = \"deny\", reason = \"\" }}]\n[network]\ndefault = \"hold\"\nrules = [{{ match = {}, action = \"deny\", reason = \"\" }}]\n",
+                "name = \"t\"\n[files]\ndefault = \"allow\"\nrules = [{{ match = {}, action = \"deny\", reason = \"r\" }}]\n[network]\ndefault = \"hold\"\nrules = [{{ match = {}, action = \"deny\", reason = \"r\" }}]\n",
                 quote(&pattern), quote(&host)
             );
             if let Ok(policy) = Policy::parse(&text, "f", &places()) {
                 drop(policy.file([Path::new(&path)], true));
                 drop(policy.address("192.0.2.1".parse().unwrap(), 1, std::slice::from_ref(&host)));
-                drop((policy.guarded(), policy.allowed_folders()));
+                drop((policy.guarded(), policy.writable(), policy.readable()));
             }
         }
     }
