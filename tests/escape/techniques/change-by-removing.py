@@ -1,0 +1,6 @@
+# what: remove the guarded file
+# expect: blocked
+# record: file_accessed guarded
+# bare: works
+os.unlink(GUARDED + '/key')
+escaped('removed')

@@ -1,0 +1,6 @@
+# what: connect to an abstract socket of a process outside
+# expect: blocked
+# bare: works
+s = socket.socket(socket.AF_UNIX)
+s.connect('\0' + ABSTRACT)
+escaped('connected')

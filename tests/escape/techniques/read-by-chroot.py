@@ -1,0 +1,5 @@
+# what: make its folder the root
+# expect: blocked
+# record: call_attempted chroot
+os.chroot(GUARDED)
+leak(open('/key').read())

@@ -1,0 +1,4 @@
+# what: put the shim behind everything else
+# expect: blocked
+os.setpriority(os.PRIO_PROCESS, SHIM, 19)
+escaped('reniced')
