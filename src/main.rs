@@ -101,7 +101,7 @@ enum Command {
     /// Answers an agent's hook; started by agents, not by people.
     #[command(hide = true)]
     Hook {
-        /// The agent: claude-code, codex.
+        /// The agent: claude-code, codex, gemini.
         agent: String,
     },
 }

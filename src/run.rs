@@ -20,7 +20,7 @@ const VERDICT_PATIENCE: Duration = Duration::from_secs(60);
 /// The arguments of `wk run`.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// Adapter that hears the agent: claude-code, codex, jsonl.
+    /// Adapter that hears the agent: acp, claude-code, codex, gemini, jsonl, mcp, otel.
     #[arg(long)]
     agent: Option<String>,
     /// Policy file, or the name of a preset: read-only, workspace, workspace+network, build, strict, observe.

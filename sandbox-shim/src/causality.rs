@@ -17,6 +17,9 @@ use wk_schemas::body::Mediation;
 /// Calls that have returned are remembered so long, because their processes may live on.
 const RETURNED_MAX: usize = 1000;
 
+/// Programs that run an agent that is a script.
+const INTERPRETERS: [&str; 4] = ["node", "bun", "deno", "python3"];
+
 /// What a tool call says about itself, as far as it explains effects.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct CallFacts {
@@ -116,8 +119,7 @@ impl CallTable {
         if let Some(call) = longest {
             return tied(call);
         }
-        let name = Path::new(&process.image).file_name().and_then(|n| n.to_str());
-        if name.is_some_and(|n| self.programs.iter().any(|p| p == n)) {
+        if self.is_own_program(process) {
             return agent;
         }
         let mut open = self.starting();
@@ -159,6 +161,14 @@ impl CallTable {
     fn is_hook(&self, argv: &[String]) -> bool {
         let through_shell = matches!(argv, [_, flag, command] if flag == "-c" && self.hooks.contains(command));
         through_shell || self.hooks.contains(&argv.join(" "))
+    }
+
+    /// Whether this is a program of the agent's own, or an interpreter that runs one: `node --max-old-space-size=9 gemini`.
+    fn is_own_program(&self, process: &ProcessFacts) -> bool {
+        let image = file_name(&process.image);
+        let script = program_name(&process.argv).filter(|_| image.is_some_and(is_interpreter));
+        let mut names = [image, script].into_iter().flatten();
+        names.any(|name| self.programs.iter().any(|own| own == name))
     }
 
     fn names(&self, call: &Call, object: &str) -> bool {
@@ -211,6 +221,23 @@ impl CallTable {
             forms.push(name.to_string_lossy().into_owned());
         }
     }
+}
+
+/// The name of the program that a command line runs: that of the script, when it runs an interpreter.
+#[must_use]
+pub fn program_name(argv: &[String]) -> Option<&str> {
+    let (first, rest) = argv.split_first()?;
+    let name = file_name(first)?;
+    let script = || rest.iter().find(|word| !word.starts_with('-'));
+    if is_interpreter(name) { script().and_then(|path| file_name(path)).or(Some(name)) } else { Some(name) }
+}
+
+fn is_interpreter(name: &str) -> bool {
+    INTERPRETERS.contains(&name)
+}
+
+fn file_name(path: &str) -> Option<&str> {
+    Path::new(path).file_name().and_then(|name| name.to_str())
 }
 
 /// Whether `form` stands in `text` as a whole word: not inside a longer name or path.
@@ -398,6 +425,16 @@ mod tests {
         table.open(shell("a", "make"));
         assert_eq!(table.process_started(&process(&["/opt/vendor/codex", "exec"]), Some(&agent())), agent());
         assert_eq!(id(&table.process_started(&process(&["/opt/vendor/codex", "make"]), Some(&agent()))), Some("a"));
+    }
+
+    #[test]
+    fn an_agent_that_is_a_script_may_start_itself_again() {
+        let mut table = CallTable::new(None, vec!["gemini".into()], Vec::new());
+        let again = ["node", "--max-old-space-size=9", "/opt/bin/gemini", "-p", "hi"];
+        assert_eq!(table.process_started(&process(&again), Some(&agent())), agent());
+        for other in [&["node", "/w/x.js", "gemini"][..], &["cat", "/opt/bin/gemini"]] {
+            assert_eq!(table.process_started(&process(other), Some(&agent())), Tie::default(), "{other:?}");
+        }
     }
 
     #[test]

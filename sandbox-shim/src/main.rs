@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use anyhow::{Context as _, bail};
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use ed25519_dalek::VerifyingKey;
 use ed25519_dalek::pkcs8::DecodePublicKey as _;
 use std::ffi::OsString;
@@ -43,23 +43,21 @@ struct Cli {
 enum Command {
     /// Runs a program under watch: `wk-shim run --agent codex -- codex exec …`.
     Run {
-        /// Adapter that hears the agent: claude-code, codex, jsonl.
+        /// Adapter that hears the agent: acp, claude-code, codex, gemini, jsonl, mcp, otel.
         #[arg(long)]
         agent: Option<String>,
-        /// Policy file, or the name of a preset.
-        #[arg(long, value_name = "FILE")]
-        policy: Option<String>,
-        /// The folder that the agent is meant to work in. Default: the current one.
-        #[arg(long, value_name = "DIR")]
-        workspace: Option<PathBuf>,
-        /// The agent's command line.
-        #[arg(last = true, required = true)]
-        argv: Vec<OsString>,
+        #[command(flatten)]
+        what: What,
     },
+    /// Stands between an editor and an agent that speak the Agent Client Protocol, and runs the agent under watch:
+    /// `wk-shim acp -- gemini --acp`.
+    Acp(What),
+    /// Stands between an MCP client and a server, and runs the server under watch: `wk-shim mcp -- npx some-server`.
+    Mcp(What),
     /// Answers an agent's hook; started by agents, not by people.
     #[command(hide = true)]
     Hook {
-        /// The agent: claude-code, codex.
+        /// The agent: claude-code, codex, gemini.
         agent: String,
     },
     /// Says one JSON line to the session that this process belongs to: `wk-shim emit '{"type":"prompt","text":"…"}'`.
@@ -75,6 +73,20 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         policy: Option<String>,
     },
+}
+
+/// A program to run under watch.
+#[derive(Debug, Args)]
+struct What {
+    /// Policy file, or the name of a preset.
+    #[arg(long, value_name = "FILE")]
+    policy: Option<String>,
+    /// The folder that the agent is meant to work in. Default: the current one.
+    #[arg(long, value_name = "DIR")]
+    workspace: Option<PathBuf>,
+    /// The agent's command line.
+    #[arg(last = true, required = true)]
+    argv: Vec<OsString>,
 }
 
 fn main() -> ExitCode {
@@ -97,7 +109,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         // These two are on the agent's critical path and read no configuration.
         Command::Hook { agent } => return Ok(hook::main(agent)),
         Command::Emit { line } => return emit(line),
-        Command::Run { .. } | Command::Drain | Command::Check { .. } => {}
+        Command::Run { .. } | Command::Acp(_) | Command::Mcp(_) | Command::Drain | Command::Check { .. } => {}
     }
     let mut file = match &cli.config {
         Some(path) => File::read(path)?,
@@ -110,20 +122,17 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         None => file.registry,
     };
     match cli.command {
-        Command::Run { agent, policy, workspace, argv } => run(&file, agent, policy, workspace, argv),
+        Command::Run { agent, what } => run(&file, agent, what),
+        Command::Acp(what) => run(&file, Some("acp".into()), what),
+        Command::Mcp(what) => run(&file, Some("mcp".into()), what),
         Command::Drain => drain(&file),
         Command::Check { policy } => check(&file, policy.as_deref()),
         Command::Hook { .. } | Command::Emit { .. } => unreachable!("answered above"),
     }
 }
 
-fn run(
-    file: &File,
-    agent: Option<String>,
-    policy: Option<String>,
-    workspace: Option<PathBuf>,
-    argv: Vec<OsString>,
-) -> anyhow::Result<ExitCode> {
+fn run(file: &File, agent: Option<String>, what: What) -> anyhow::Result<ExitCode> {
+    let What { policy, workspace, argv } = what;
     let data = file.data()?;
     let key = file.command_key.clone().unwrap_or_else(|| data.join("keys/command.pub"));
     let command_key = VerifyingKey::read_public_key_pem_file(&key)

@@ -14,10 +14,12 @@
 //! - Exit code 2 of a `Stop` hook makes the agent go on, so only hooks before an action may answer with it (`hook.rs`).
 
 use super::invocation::{Invocation, PrepareError};
+use super::own_sandbox::OwnSandbox;
 use super::{Adapter, Said, ToolAnswer, ToolCall, names_in, plain, status, steps, text};
 use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use wk_schemas::body::{PlanStep, StepStatus};
 
 /// The hooks that we ask for. SessionStart and the sub-agents' carry no record of their own, but show that hooks work.
@@ -41,6 +43,10 @@ const HOOK_TIMEOUT_S: u64 = 600;
 #[derive(Debug, Default)]
 pub struct ClaudeCode {
     tasks: Vec<(String, PlanStep)>,
+    /// Calls that start a sub-agent and whose sub-agent is not known yet: the call's id and the kind of agent.
+    starting: Vec<(String, String)>,
+    /// Sub-agents by their id: the call that started each.
+    parents: BTreeMap<String, String>,
 }
 
 impl Adapter for ClaudeCode {
@@ -57,6 +63,7 @@ impl Adapter for ClaudeCode {
         let command = invocation.hook_command(self.name())?;
         let (at, mut settings) = user_settings(invocation)?;
         add_hooks(&mut settings, &command);
+        invocation.own_sandbox = switch_sandbox_off(invocation, &mut settings);
         let path = invocation.folder.join("settings.json");
         fs::write(&path, Value::Object(settings).to_string())
             .map_err(|source| PrepareError::Write { path: path.clone(), source })?;
@@ -78,6 +85,7 @@ impl Adapter for ClaudeCode {
             Some("PostToolUse") => self.returned(event, &mut said),
             Some("PostToolUseFailure") => said.push(answer(event, Some(false), event.get("error"))),
             Some("PermissionDenied") => said.push(answer(event, Some(false), event.get("reason"))),
+            Some("SubagentStart") => self.subagent_started(event),
             Some("Stop" | "SubagentStop") => {
                 let last = text(event, "last_assistant_message").filter(|t| !t.is_empty());
                 said.extend(last.map(|text| Said::Thought { text, form: "message" }));
@@ -110,7 +118,16 @@ impl Adapter for ClaudeCode {
 }
 
 impl ClaudeCode {
-    fn called(&self, event: &Value, said: &mut Vec<Said>) {
+    /// A sub-agent is not told by which call it was started: it is the oldest one under way for an agent of its kind.
+    fn subagent_started(&mut self, event: &Value) {
+        let (Some(id), kind) = (text(event, "agent_id"), text(event, "agent_type").unwrap_or_default()) else { return };
+        let at = self.starting.iter().position(|(_, of)| *of == kind).or((!self.starting.is_empty()).then_some(0));
+        if let Some(at) = at {
+            self.parents.insert(id, self.starting.remove(at).0);
+        }
+    }
+
+    fn called(&mut self, event: &Value, said: &mut Vec<Said>) {
         let (Some(id), Some(tool)) = (text(event, "tool_use_id"), text(event, "tool_name")) else {
             said.push(Said::Lost("a PreToolUse without tool_use_id or tool_name".into()));
             return;
@@ -119,6 +136,11 @@ impl ClaudeCode {
         let mut call = tool_call(id, tool, input);
         call.working_directory = text(event, "cwd").map(Into::into);
         call.subagent = text(event, "agent_id");
+        call.parent = call.subagent.as_ref().and_then(|id| self.parents.get(id).cloned());
+        if call.class == "agent" {
+            let kind = text(input, "subagent_type").unwrap_or_else(|| "general-purpose".into());
+            self.starting.push((call.id.clone(), kind));
+        }
         let plan = match call.tool.as_str() {
             "TodoWrite" => Some((steps(input.get("todos"), "content"), "todo_write", None)),
             "ExitPlanMode" => text(input, "plan").map(|plan| (steps_in_text(&plan), "exit_plan_mode", Some(plan))),
@@ -131,6 +153,8 @@ impl ClaudeCode {
 
     fn returned(&mut self, event: &Value, said: &mut Vec<Said>) {
         said.push(answer(event, Some(true), event.get("tool_response")));
+        let id = text(event, "tool_use_id");
+        self.starting.retain(|(call, _)| Some(call) != id.as_ref());
         let (input, response) = (event.get("tool_input"), event.get("tool_response"));
         let changed = match event.get("tool_name").and_then(Value::as_str) {
             Some("TaskCreate") => self.task_created(response),
@@ -241,6 +265,29 @@ fn steps_in_text(plan: &str) -> Vec<PlanStep> {
     texts.into_iter().map(|text| PlanStep { text, status: StepStatus::Pending }).collect()
 }
 
+/// Claude Code's own sandbox (bubblewrap around its Bash tool) needs namespaces, which nothing inside a session gets. A setting of
+/// `--settings` wins over those of the user's and the project's files, so it is switched off there; an organisation's managed settings
+/// win over ours. Says what it was, if one of these files had it on.
+fn switch_sandbox_off(invocation: &Invocation, settings: &mut Map<String, Value>) -> Option<OwnSandbox> {
+    let config = invocation.env_value("CLAUDE_CONFIG_DIR").map(PathBuf::from);
+    let config = config.or_else(|| Some(PathBuf::from(invocation.env_value("HOME")?).join(".claude")));
+    let project = invocation.cwd.join(".claude");
+    let files = [config.map(|c| c.join("settings.json")), Some(project.join("settings.json"))];
+    let files = files.into_iter().flatten().chain([project.join("settings.local.json")]);
+    let read = |path: PathBuf| serde_json::from_str::<Value>(&fs::read_to_string(path).ok()?).ok();
+    let on = |settings: &Value| settings.pointer("/sandbox/enabled").and_then(Value::as_bool);
+    // The strongest that says anything decides: `--settings`, local, project, user.
+    let said = files.filter_map(read).filter_map(|s| on(&s)).next_back();
+    let was_on = settings.get("sandbox").and_then(|s| s.get("enabled")).and_then(Value::as_bool).or(said);
+    settings.insert("sandbox".into(), json!({"enabled": false}));
+    (was_on == Some(true)).then(|| OwnSandbox {
+        name: "claude-code sandbox".into(),
+        without: "switch `sandbox.enabled` off in Claude Code's settings, if the policy you chose is what you want",
+        writes_workspace: true,
+        reaches_network: false,
+    })
+}
+
 /// The user's own `--settings`: where its value stands, and what it says.
 fn user_settings(invocation: &mut Invocation) -> Result<(Option<usize>, Map<String, Value>), PrepareError> {
     // `--settings=x` becomes two words, so that the value has a place of its own.
@@ -305,6 +352,8 @@ mod tests {
             names: vec!["cat README.md; cat /etc/hostname".into()],
             working_directory: Some("/home/dev/repo".into()),
             subagent: None,
+            parent: None,
+            waits: false,
         };
         assert_eq!(said[0], agent(None, None));
         assert_eq!(said[1], Said::Prompt("fix the typo in README.md".into()));
@@ -353,6 +402,32 @@ mod tests {
     }
 
     #[test]
+    fn what_a_sub_agent_does_follows_from_the_call_that_started_it() {
+        let mut adapter = ClaudeCode::default();
+        let start = |id: &str, kind: &str| {
+            json!({"hook_event_name": "PreToolUse", "tool_name": "Agent", "tool_use_id": id,
+                   "tool_input": {"prompt": "look", "subagent_type": kind}})
+        };
+        let began =
+            |id: &str, kind: &str| json!({"hook_event_name": "SubagentStart", "agent_id": id, "agent_type": kind});
+        for event in [start("t1", "Explore"), start("t2", "Plan"), began("p", "Plan"), began("e", "Explore")] {
+            adapter.hook(&event);
+        }
+        let call = |agent: &str| {
+            json!({"hook_event_name": "PreToolUse", "tool_name": "Read", "tool_use_id": "r", "agent_id": agent,
+                   "tool_input": {"file_path": "/w/a"}})
+        };
+        for (agent, parent) in [("e", Some("t1")), ("p", Some("t2")), ("stranger", None)] {
+            let said = adapter.hook(&call(agent));
+            assert!(
+                matches!(&said[0], Said::Called(c) if c.subagent.as_deref() == Some(agent)
+                && c.parent.as_deref() == parent),
+                "{said:?}"
+            );
+        }
+    }
+
+    #[test]
     fn plans_come_from_todo_write_and_from_plan_mode() {
         let mut adapter = ClaudeCode::default();
         let todo = include_str!("../../tests/samples/claude-code/hook-in.PreToolUse.TodoWrite.composed.json");
@@ -367,6 +442,42 @@ mod tests {
     }
 
     #[test]
+    fn a_sandbox_that_the_users_or_the_projects_settings_switch_on_is_off_and_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |path: &str, on: bool| {
+            let path = folder.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, json!({"sandbox": {"enabled": on}}).to_string()).unwrap();
+        };
+        let mut invocation = Invocation {
+            argv: vec!["claude".into()],
+            env: vec![("HOME".into(), folder.path().join("home").into())],
+            cwd: folder.path().join("work"),
+            folder: folder.path().to_owned(),
+            socket: "/tmp/s".into(),
+            hook: vec!["/opt/wk".into(), "hook".into()],
+            reads_stdout: false,
+            is_dialogue: false,
+            receives_otlp: false,
+            own_sandbox: None,
+        };
+        let off = |settings: &str| {
+            let mut settings = serde_json::from_str(settings).unwrap();
+            let own = switch_sandbox_off(&invocation, &mut settings);
+            assert_eq!(settings["sandbox"]["enabled"], false);
+            own.is_some()
+        };
+        assert!(!off("{}"));
+        write("home/.claude/settings.json", true);
+        assert!(off("{}"));
+        write("work/.claude/settings.local.json", false);
+        assert!(!off("{}"), "the nearer file decides");
+        assert!(off(r#"{"sandbox": {"enabled": true}}"#));
+        ClaudeCode::default().prepare(&mut invocation).unwrap();
+        assert_eq!(invocation.own_sandbox, None);
+    }
+
+    #[test]
     fn the_users_own_hooks_and_settings_stay_beside_ours() {
         let folder = tempfile::tempdir().unwrap();
         let own = folder.path().join("own.json");
@@ -378,6 +489,10 @@ mod tests {
             socket: "/tmp/s".into(),
             hook: vec!["/opt/wk".into(), "hook".into()],
             reads_stdout: false,
+            is_dialogue: false,
+            receives_otlp: false,
+            cwd: "/".into(),
+            own_sandbox: None,
         };
         invocation.argv.push(format!("--settings={}", own.display()).into());
         ClaudeCode::default().prepare(&mut invocation).unwrap();

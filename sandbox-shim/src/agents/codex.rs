@@ -1,4 +1,4 @@
-//! OpenAI Codex: hooks given by `-c`, and `codex exec --json`.
+//! OpenAI Codex: hooks given by `-c`, `codex exec --json`, and `codex app-server` (see `codex_app_server.rs`).
 //!
 //! Facts, tried with 0.169.0:
 //! - Hooks given by `-c 'hooks.<Event>=[…]'` are a layer of their own and run beside those of the user's `config.toml`; the
@@ -17,10 +17,11 @@
 //!   and what was declined.
 //! - `-s danger-full-access` runs commands directly. `-s workspace-write` starts bubblewrap, which needs new namespaces; the
 //!   shim's filter refuses them, and Codex then reports each command as failed (`features.use_legacy_landlock` does no better).
-//!   Under the shim the outer wall is ours: give `-s danger-full-access`. We pass on what the user gave, and say so.
+//!   So it is switched off, and our policy must be as strong: see `codex_sandbox.rs`.
 
+use super::codex_app_server::AppServer;
 use super::invocation::{Invocation, PrepareError};
-use super::{Adapter, Said, ToolAnswer, ToolCall, names_in, plain, steps, text};
+use super::{Adapter, Said, ToolAnswer, ToolCall, codex_sandbox, names_in, plain, steps, text};
 use serde_json::{Value, json};
 use std::ffi::OsString;
 use wk_schemas::Digest;
@@ -42,6 +43,7 @@ const HOOKS: [(&str, &str, u64); 8] = [
 #[derive(Debug, Default)]
 pub struct Codex {
     hears_hooks: bool,
+    app_server: AppServer,
 }
 
 impl Adapter for Codex {
@@ -67,14 +69,16 @@ impl Adapter for Codex {
             arguments.extend(["-c".into(), "tools.update_plan.enabled=true".into()]);
         }
         arguments.extend(hook_settings(&command));
-        let words = ["danger-full-access", "--dangerously-bypass-approvals-and-sandbox", "--yolo"];
-        if !invocation.argv.iter().any(|a| words.iter().any(|w| a.to_string_lossy().contains(w))) {
-            tracing::warn!(
-                "codex's own sandbox cannot start under the shim, which is a sandbox itself: \
-                 unless its configuration switches it off, give codex `-s danger-full-access`"
-            );
-        }
         invocation.insert(program, arguments);
+        invocation.own_sandbox = codex_sandbox::switch_off(invocation, program);
+        // Other transports than standard input and output do not pass by the shim; its hooks work all the same.
+        invocation.is_dialogue = invocation.has("app-server")
+            && !["unix:", "ws:", "off", "daemon", "proxy"].iter().any(|elsewhere| {
+                invocation
+                    .argv
+                    .iter()
+                    .any(|a| a.to_string_lossy().trim_start_matches("--listen=").starts_with(elsewhere))
+            });
         invocation.reads_stdout = invocation.has("--json") && (invocation.has("exec") || invocation.has("e"));
         Ok(())
     }
@@ -83,7 +87,10 @@ impl Adapter for Codex {
         self.hears_hooks = true;
         let mut said = vec![Said::Agent { name: Some("codex".into()), version: None, model: text(event, "model") }];
         match event.get("hook_event_name").and_then(Value::as_str) {
-            Some("UserPromptSubmit") => said.extend(text(event, "prompt").map(Said::Prompt)),
+            Some("UserPromptSubmit") => {
+                let prompt = text(event, "prompt").filter(|prompt| !self.app_server.has_told(prompt));
+                said.extend(prompt.map(Said::Prompt));
+            }
             Some("PreToolUse") => called(event, &mut said),
             Some("PostToolUse") => said.push(match text(event, "tool_use_id") {
                 Some(id) => Said::Returned(ToolAnswer {
@@ -105,6 +112,10 @@ impl Adapter for Codex {
     }
 
     fn stream_line(&mut self, line: &Value) -> Vec<Said> {
+        // The lines of `exec --json` have a type; those of the app-server are JSON-RPC.
+        if line.get("type").is_none() && (line.get("method").is_some() || line.get("id").is_some()) {
+            return self.app_server.answer(line, self.hears_hooks);
+        }
         let Some(kind) = line.get("type").and_then(Value::as_str) else {
             return vec![Said::Lost("a line of the stream without type".into())];
         };
@@ -125,6 +136,10 @@ impl Adapter for Codex {
             }
             Some(_) | None => Vec::new(),
         }
+    }
+
+    fn question_line(&mut self, line: &Value) -> Vec<Said> {
+        self.app_server.question(line)
     }
 }
 
@@ -201,6 +216,8 @@ fn called(event: &Value, said: &mut Vec<Said>) {
         arguments: input.to_string(),
         working_directory: text(event, "cwd").map(Into::into),
         subagent: text(event, "agent_id"),
+        parent: None,
+        waits: true,
         id,
         tool,
         class,
@@ -212,7 +229,7 @@ fn called(event: &Value, said: &mut Vec<Said>) {
 }
 
 /// The files that a patch in Codex's own format touches.
-fn patched_paths(patch: &str) -> Vec<String> {
+pub(super) fn patched_paths(patch: &str) -> Vec<String> {
     const HEADS: [&str; 4] = ["*** Add File: ", "*** Update File: ", "*** Delete File: ", "*** Move to: "];
     patch.lines().filter_map(|l| HEADS.iter().find_map(|h| l.strip_prefix(h))).map(|p| p.trim().to_owned()).collect()
 }
@@ -306,7 +323,7 @@ mod tests {
             == Some("/bin/bash -lc 'cat README.md && cat /etc/hostname'")));
         assert!(matches!(&said[1], Said::Returned(a) if a.success == Some(true) && a.output == "helo\nvm\n"));
         assert_eq!(said.len(), 3);
-        let mut heard = Codex { hears_hooks: true };
+        let mut heard = Codex { hears_hooks: true, ..Codex::default() };
         let message = Said::Thought { text: "The README is fixed.".into(), form: "message" };
         assert_eq!(stream(&mut heard, captured), [message]);
         let declined =
@@ -336,10 +353,22 @@ mod tests {
             socket: "/tmp/s".into(),
             hook: vec!["/tmp/ag/hook.sh".into()],
             reads_stdout: false,
+            is_dialogue: false,
+            receives_otlp: false,
+            cwd: "/".into(),
+            own_sandbox: None,
         };
         Codex::default().prepare(&mut invocation).unwrap();
         assert!(invocation.reads_stdout);
-        assert_eq!(invocation.argv[..4], ["node", "/opt/bin/codex", "-c", "tools.update_plan.enabled=true"]);
+        let ours = [
+            "node",
+            "/opt/bin/codex",
+            "-c",
+            "sandbox_mode=\"danger-full-access\"",
+            "-c",
+            "tools.update_plan.enabled=true",
+        ];
+        assert_eq!(invocation.argv[..6], ours);
         assert_eq!(invocation.argv.last().unwrap(), "fix");
         invocation.argv = ["codex", "exec", "-c", "hooks.Stop=[]"].map(Into::into).to_vec();
         let error = Codex::default().prepare(&mut invocation).unwrap_err();

@@ -43,8 +43,8 @@ struct State {
 }
 
 enum Known {
-    /// Seen in the stream; its hook may still come.
-    Seen(ToolCall),
+    /// Seen after the fact; its hook may still come.
+    Seen(ToolCall, Channel),
     Called {
         tool: String,
         record: RecordId,
@@ -98,7 +98,12 @@ impl Ear {
     /// # Errors
     /// As [`Ear::hear`].
     pub fn lost(&self, channel: Channel, reason: String) -> Result<(), RecordError> {
-        let stage = if channel == Channel::Stream { "stream" } else { "hook" };
+        let stage = match channel {
+            Channel::Stream => "stream",
+            Channel::Proxy => "proxy",
+            Channel::Otel => "otel",
+            Channel::Hook | Channel::Jsonl => "hook",
+        };
         self.write(channel, Vec::new(), RecordsLost { count: 1, stage: stage.into(), reason }).map(drop)
     }
 
@@ -109,10 +114,10 @@ impl Ear {
     pub fn end(&self, expects_hooks: bool) -> Result<(), RecordError> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let ids: Vec<String> =
-            state.calls.iter().filter(|(_, k)| matches!(k, Known::Seen(_))).map(|(id, _)| id.clone()).collect();
+            state.calls.iter().filter(|(_, k)| matches!(k, Known::Seen(..))).map(|(id, _)| id.clone()).collect();
         for id in ids {
-            if let Some(Known::Seen(call)) = state.calls.remove(&id) {
-                self.write_call(&mut state, call, Channel::Stream)?;
+            if let Some(Known::Seen(call, channel)) = state.calls.remove(&id) {
+                self.write_call(&mut state, call, channel)?;
             }
         }
         if expects_hooks && state.hooks == 0 {
@@ -146,7 +151,9 @@ impl Ear {
         let is_same = |a: &[PlanStep], b: &[PlanStep]| {
             let key = |s: &PlanStep| match channel {
                 Channel::Stream if s.status == StepStatus::InProgress => (s.text.clone(), StepStatus::Pending),
-                Channel::Stream | Channel::Hook | Channel::Jsonl => (s.text.clone(), s.status),
+                Channel::Stream | Channel::Hook | Channel::Proxy | Channel::Otel | Channel::Jsonl => {
+                    (s.text.clone(), s.status)
+                }
             };
             a.iter().map(key).eq(b.iter().map(key))
         };
@@ -179,17 +186,22 @@ impl Ear {
     fn called(&self, state: &mut State, call: ToolCall, channel: Channel) -> Result<Option<RecordId>, RecordError> {
         match state.calls.get(&call.id) {
             Some(Known::Called { .. } | Known::Returned) => Ok(None),
-            Some(Known::Seen(_)) | None if channel == Channel::Stream => {
-                state.calls.insert(call.id.clone(), Known::Seen(call));
+            Some(Known::Seen(..)) | None if matches!(channel, Channel::Stream | Channel::Otel) => {
+                state.calls.insert(call.id.clone(), Known::Seen(call, channel));
                 Ok(None)
             }
-            Some(Known::Seen(_)) | None => self.write_call(state, call, channel).map(Some),
+            Some(Known::Seen(..)) | None => self.write_call(state, call, channel).map(Some),
         }
     }
 
     fn write_call(&self, state: &mut State, call: ToolCall, channel: Channel) -> Result<RecordId, RecordError> {
         let (arguments, arguments_bytes, arguments_digest) = cut(&call.arguments);
-        let decision = if channel == Channel::Stream { "observed" } else { "allowed" };
+        let waits = match channel {
+            Channel::Hook | Channel::Jsonl => true,
+            Channel::Proxy => call.waits,
+            Channel::Stream | Channel::Otel => false,
+        };
+        let decision = if waits { "allowed" } else { "observed" };
         let body = ToolCalled {
             tool_call_id: call.id.clone(),
             tool: call.tool.clone(),
@@ -205,7 +217,7 @@ impl Ear {
             reason: None,
         };
         // The table first: once the record is there, effects may come at any time.
-        if channel != Channel::Stream {
+        if !matches!(channel, Channel::Stream | Channel::Otel) {
             self.calls.open(CallFacts {
                 id: call.id.clone(),
                 starts_processes: call.class == "shell",
@@ -214,7 +226,14 @@ impl Ear {
                 working_directory: call.working_directory,
             });
         }
-        let record = self.write(channel, Vec::new(), body)?;
+        // What a sub-agent does follows from the call that started it.
+        let cause = call.parent.and_then(|parent| match state.calls.get(&parent) {
+            Some(Known::Called { record, .. }) => Some(*record),
+            Some(Known::Seen(..) | Known::Returned) | None => None,
+        });
+        // A call that waits is said before the fact, by whatever way it comes.
+        let said_by = if waits { Channel::Hook } else { channel };
+        let record = self.write(said_by, cause.into_iter().collect(), body)?;
         state.calls.insert(call.id, Known::Called { tool: call.tool, record });
         Ok(record)
     }
@@ -231,9 +250,9 @@ impl Ear {
                 return Ok(None);
             }
             Some(Known::Called { tool, record }) => (tool, Some(record)),
-            Some(Known::Seen(call)) => {
+            Some(Known::Seen(call, seen)) => {
                 let tool = call.tool.clone();
-                (tool, Some(self.write_call(state, call, Channel::Stream)?))
+                (tool, Some(self.write_call(state, call, seen)?))
             }
             // An answer to a call that nobody announced.
             None => (String::new(), None),
@@ -262,7 +281,7 @@ impl Ear {
     ) -> Result<RecordId, RecordError> {
         let origin = match channel {
             Channel::Hook | Channel::Jsonl => Origin::Hook,
-            Channel::Stream => Origin::Transcript,
+            Channel::Stream | Channel::Proxy | Channel::Otel => Origin::Transcript,
         };
         self.recorder.record(Event { origin, caused_by, occurred_at: clock::now(), body: body.into() })
     }
@@ -276,15 +295,27 @@ fn cut(text: &str) -> (String, i64, Digest) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::causality::CallTable;
     use crate::contract::{Causality, ProcessFacts, Tie};
     use uuid::Uuid;
     use wk_schemas::Kind;
 
+    /// Keeps what is recorded.
     #[derive(Default)]
-    struct Kept(Mutex<Vec<Event>>);
+    pub(crate) struct Kept(Mutex<Vec<Event>>);
+
+    impl Kept {
+        pub(crate) fn events(&self) -> Vec<Event> {
+            self.0.lock().unwrap().clone()
+        }
+    }
+
+    /// An ear that tells `kept`.
+    pub(crate) fn ear_for(kept: &Arc<Kept>) -> Ear {
+        Ear::new(Arc::clone(kept) as _, Calls::new(CallTable::default()), Box::new(|_, _, _| {}))
+    }
 
     impl Recorder for Kept {
         fn record(&self, event: Event) -> Result<RecordId, RecordError> {

@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(540);
 
 /// Events that come before something happens. After the others exit code 2 would mean something else: after `Stop`, for
 /// instance, that the agent shall go on.
-const GATES: [&str; 3] = ["PreToolUse", "UserPromptSubmit", "PermissionRequest"];
+const GATES: [&str; 5] = ["PreToolUse", "UserPromptSubmit", "PermissionRequest", "BeforeTool", "BeforeAgent"];
 
 /// How the hook client ends.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,5 +1,6 @@
 //! How the agent is started, while adapters may still change it.
 
+use super::own_sandbox::OwnSandbox;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,6 +12,8 @@ pub struct Invocation {
     pub argv: Vec<OsString>,
     /// The whole environment.
     pub env: Vec<(OsString, OsString)>,
+    /// Where it starts.
+    pub cwd: PathBuf,
     /// A private folder that the agent may read, for files made for it.
     pub folder: PathBuf,
     /// Path of the session's socket.
@@ -19,6 +22,13 @@ pub struct Invocation {
     pub hook: Vec<String>,
     /// Whether the agent's standard output is a stream of JSON that the adapter reads. Set by the adapter.
     pub reads_stdout: bool,
+    /// Whether the agent talks with another program by JSON lines on its standard input and output, and the adapter reads both.
+    /// Set by the adapter.
+    pub is_dialogue: bool,
+    /// Whether the agent tells by OpenTelemetry what it does. Set by the adapter.
+    pub receives_otlp: bool,
+    /// The agent's own sandbox, which was switched off because it cannot work under ours. Set by the adapter.
+    pub own_sandbox: Option<OwnSandbox>,
 }
 
 impl Invocation {
@@ -75,6 +85,12 @@ impl Invocation {
     pub fn set_env(&mut self, name: &str, value: &OsStr) {
         self.env.retain(|(n, _)| n != name);
         self.env.push((name.into(), value.to_owned()));
+    }
+
+    /// A variable of the agent's environment.
+    #[must_use]
+    pub fn env_value(&self, name: &str) -> Option<OsString> {
+        self.env.iter().rev().find(|(n, _)| n == name).map(|(_, value)| value.clone())
     }
 
     /// Whether one of the arguments is exactly `word`.

@@ -37,6 +37,10 @@ impl Adapter for Jsonl {
         Ok(())
     }
 
+    fn has_hooks(&self) -> bool {
+        false
+    }
+
     fn hook(&mut self, event: &Value) -> Vec<Said> {
         vec![said(event)]
     }
@@ -94,6 +98,8 @@ fn translate(line: &Value) -> Result<Said, String> {
                 names,
                 working_directory: text(line, "working_directory").map(Into::into),
                 subagent: text(line, "subagent"),
+                parent: text(line, "parent"),
+                waits: true,
             }))
         }
         Some("tool_returned") => Ok(Said::Returned(ToolAnswer {

@@ -2,18 +2,27 @@
 //!
 //! An [`Adapter`] is a translation and nothing else: JSON in, [`Said`] out, no I/O but what [`Adapter::prepare`] needs to make
 //! the agent talk to us. [`ear::Ear`] turns what was said into records and tells [`crate::causality`] about tool calls;
-//! [`door`] is the socket that hooks come in by; [`stream`] listens to the agent's standard output while passing it on.
+//! [`door`] is the socket that hooks come in by; [`stream`] listens to the agent's standard streams while passing them on.
 //!
 //! All of it is evidence of what the agent *claims*. Nothing here is trusted beyond that: fields that are missing or new are
 //! tolerated, and what cannot be read is recorded as lost.
 
+mod acp;
 pub mod claude_code;
 pub mod codex;
+mod codex_app_server;
+mod codex_sandbox;
 pub mod door;
 pub mod ear;
+pub mod gemini;
+mod gemini_home;
 pub mod hook;
 pub mod invocation;
 pub mod jsonl;
+mod mcp;
+pub mod otlp;
+pub mod own_sandbox;
+mod rpc;
 pub mod stream;
 
 pub use invocation::{Invocation, PrepareError};
@@ -79,6 +88,10 @@ pub struct ToolCall {
     pub working_directory: Option<PathBuf>,
     /// The sub-agent that asks.
     pub subagent: Option<String>,
+    /// The call by which that sub-agent was started.
+    pub parent: Option<String>,
+    /// Whether the tool waits until the call is recorded. Hooks always do; in a dialogue it depends on who asks whom.
+    pub waits: bool,
 }
 
 /// A tool's answer as the agent reports it.
@@ -103,6 +116,10 @@ pub enum Channel {
     Hook,
     /// The agent's standard output: after the fact.
     Stream,
+    /// A dialogue between the agent and another program, which passes through the shim line by line.
+    Proxy,
+    /// The agent's OpenTelemetry: after the fact.
+    Otel,
     /// Plain JSON lines on the session's socket.
     Jsonl,
 }
@@ -114,6 +131,8 @@ impl Channel {
         match self {
             Self::Hook => "hook",
             Self::Stream => "stream",
+            Self::Proxy => "proxy",
+            Self::Otel => "otel",
             Self::Jsonl => "jsonl",
         }
     }
@@ -135,26 +154,45 @@ pub trait Adapter: Send {
     /// [`PrepareError`] when the agent cannot be made to talk; it must not be started then.
     fn prepare(&self, invocation: &mut Invocation) -> Result<(), PrepareError>;
 
+    /// Whether the agent runs hooks of ours, so that its silence is worth a record.
+    fn has_hooks(&self) -> bool {
+        true
+    }
+
     /// Translates what a hook was given.
     fn hook(&mut self, event: &Value) -> Vec<Said>;
 
-    /// Translates one line of the agent's standard output.
+    /// Translates one line of the agent's standard output, or one export of its OpenTelemetry.
     fn stream_line(&mut self, line: &Value) -> Vec<Said>;
+
+    /// Translates one line of the agent's standard input, where that is a dialogue (see [`Invocation::is_dialogue`]).
+    fn question_line(&mut self, _line: &Value) -> Vec<Said> {
+        Vec::new()
+    }
+
+    /// The agent's standard output has ended; gives what was waiting for its end.
+    fn stream_end(&mut self) -> Vec<Said> {
+        Vec::new()
+    }
 }
 
 /// The adapter of that name.
 #[must_use]
 pub fn adapter(name: &str) -> Option<Box<dyn Adapter>> {
     match name {
+        "acp" => Some(Box::new(acp::Acp::default())),
         "claude-code" => Some(Box::new(claude_code::ClaudeCode::default())),
         "codex" => Some(Box::new(codex::Codex::default())),
+        "gemini" => Some(Box::new(gemini::Gemini::default())),
         "jsonl" => Some(Box::new(jsonl::Jsonl)),
+        "mcp" => Some(Box::new(mcp::Mcp::default())),
+        "otel" => Some(Box::new(otlp::Otel)),
         _ => None,
     }
 }
 
 /// The names that [`adapter`] knows.
-pub const ADAPTERS: [&str; 3] = ["claude-code", "codex", "jsonl"];
+pub const ADAPTERS: [&str; 7] = ["acp", "claude-code", "codex", "gemini", "jsonl", "mcp", "otel"];
 
 fn text(value: &Value, key: &str) -> Option<String> {
     value.get(key).and_then(Value::as_str).map(str::to_owned)
@@ -170,8 +208,19 @@ fn plain(value: &Value) -> String {
 }
 
 /// Arguments that hold content, not the name of what is acted on.
-const CONTENT_KEYS: [&str; 8] =
-    ["content", "old_string", "new_string", "new_source", "prompt", "description", "todos", "questions"];
+const CONTENT_KEYS: [&str; 11] = [
+    "content",
+    "old_string",
+    "new_string",
+    "new_source",
+    "prompt",
+    "description",
+    "instruction",
+    "strategic_intent",
+    "summary",
+    "todos",
+    "questions",
+];
 
 /// The words in a tool's arguments that name what it acts on.
 fn names_in(arguments: &Value) -> Vec<String> {
@@ -252,24 +301,55 @@ mod tests {
         out
     }
 
+    const SAMPLES: [&str; 11] = [
+        include_str!("../../tests/samples/acp/gemini.captured-0.61.0.jsonl"),
+        include_str!("../../tests/samples/acp/v1.spec.jsonl"),
+        include_str!("../../tests/samples/acp/v2.spec.jsonl"),
+        include_str!("../../tests/samples/claude-code/hook-in.captured-2.1.197.jsonl"),
+        include_str!("../../tests/samples/claude-code/stream-json.captured-2.1.197.jsonl"),
+        include_str!("../../tests/samples/codex/app-server.captured-0.169.0.jsonl"),
+        include_str!("../../tests/samples/codex/exec-json.captured-0.169.0.jsonl"),
+        include_str!("../../tests/samples/codex/exec-json.todo_list.jsonl"),
+        include_str!("../../tests/samples/gemini-cli/hook-in.captured-0.61.0.jsonl"),
+        include_str!("../../tests/samples/gemini-cli/stream-json.captured-0.61.0.jsonl"),
+        include_str!("../../tests/samples/mcp/2026-07-28.tools.jsonl"),
+    ];
+
+    /// One value by every way that an adapter has.
+    fn every_way(adapter: &mut dyn Adapter, value: &Value) -> Vec<Vec<Said>> {
+        vec![adapter.hook(value), adapter.stream_line(value), adapter.question_line(value), adapter.stream_end()]
+    }
+
     #[test]
     fn no_damage_to_what_agents_say_stops_an_adapter() {
-        let samples = [
-            include_str!("../../tests/samples/claude-code/hook-in.captured-2.1.197.jsonl"),
-            include_str!("../../tests/samples/claude-code/stream-json.captured-2.1.197.jsonl"),
-            include_str!("../../tests/samples/codex/exec-json.captured-0.169.0.jsonl"),
-            include_str!("../../tests/samples/codex/exec-json.mcp_and_declined.composed.jsonl"),
-            include_str!("../../tests/samples/codex/exec-json.todo_list.jsonl"),
-        ];
         let mut heard = 0;
-        for name in ADAPTERS {
-            let mut adapter = adapter(name).unwrap();
-            for line in samples.iter().flat_map(|s| s.lines()) {
-                for value in damaged(&serde_json::from_str(line).unwrap()) {
-                    heard += adapter.hook(&value).len() + adapter.stream_line(&value).len();
+        for line in SAMPLES.iter().flat_map(|s| s.lines()) {
+            let line: Value = serde_json::from_str(line).unwrap();
+            // In samples of a dialogue a line also says whose it is.
+            let line = ["client", "agent", "server"].iter().find_map(|who| line.get(who)).unwrap_or(&line);
+            let damaged = damaged(line);
+            for name in ADAPTERS {
+                let mut adapter = adapter(name).unwrap();
+                for value in &damaged {
+                    heard += every_way(adapter.as_mut(), value).iter().map(Vec::len).sum::<usize>();
                 }
             }
         }
         assert!(heard > 1000, "{heard}");
+    }
+
+    #[test]
+    fn what_no_adapter_can_read_is_lost_evidence_and_never_a_statement() {
+        for name in ADAPTERS {
+            for garbage in
+                [json!(null), json!(7), json!("x"), json!([]), json!({}), json!([{"a": 1}]), json!({"id": {}})]
+            {
+                let mut adapter = adapter(name).unwrap();
+                let said = every_way(adapter.as_mut(), &garbage);
+                assert!(said.iter().flatten().any(|s| matches!(s, Said::Lost(_))), "{name}: {garbage}: {said:?}");
+                let is_statement = |s: &&Said| !matches!(s, Said::Lost(_) | Said::Agent { .. });
+                assert_eq!(said.iter().flatten().find(is_statement), None, "{name}: {garbage}");
+            }
+        }
     }
 }

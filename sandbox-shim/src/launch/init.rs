@@ -64,6 +64,8 @@ pub(crate) struct Plan {
     pub environment: child::Texts,
     /// What becomes its standard output, when that is not the shim's own.
     pub stdout: Option<OwnedFd>,
+    /// The agent's standard input, if it is not the shim's own.
+    pub stdin: Option<OwnedFd>,
     /// An open `/dev/null`.
     pub null: OwnedFd,
     /// This side of the line to the shim.
@@ -166,8 +168,8 @@ fn start(plan: &Plan) -> Step<(i32, OwnedFd)> {
     for standard in 0..3 {
         step(12, child::duplicate_to(plan.null.as_fd(), standard))?;
     }
-    if let Some(stdout) = &plan.stdout {
-        child::close(stdout.as_raw_fd());
+    for theirs in [&plan.stdin, &plan.stdout].into_iter().flatten() {
+        child::close(theirs.as_raw_fd());
     }
     step(12, child::write(say_go.as_fd(), b"g"))?;
     drop(say_go);
@@ -189,11 +191,12 @@ fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
 
 /// Closes every descriptor of the shim's that is not needed: the outbox's lock and the broker's sockets must not live on here.
 fn close_all_but(plan: &Plan) {
-    let mut keep = [-1_i32; 5];
+    let mut keep = [-1_i32; 6];
     keep[0] = plan.line.as_raw_fd();
     keep[1] = plan.null.as_raw_fd();
     keep[2] = plan.ruleset.as_ref().map_or(-1, |(ruleset, _)| ruleset.as_raw_fd());
     keep[3] = plan.stdout.as_ref().map_or(-1, AsRawFd::as_raw_fd);
+    keep[4] = plan.stdin.as_ref().map_or(-1, AsRawFd::as_raw_fd);
     keep.sort_unstable();
     let mut next = 3_u32;
     for fd in keep {
@@ -220,8 +223,10 @@ fn agent(plan: &Plan, tell: BorrowedFd<'_>, go: BorrowedFd<'_>) -> ! {
 
 fn become_agent(plan: &Plan, tell: BorrowedFd<'_>, go: BorrowedFd<'_>) -> Step<io::Error> {
     step(0, child::die_with_parent())?;
-    if let Some(stdout) = &plan.stdout {
-        step(8, child::duplicate_to(stdout.as_fd(), 1))?;
+    for (theirs, standard) in [(&plan.stdin, 0), (&plan.stdout, 1)] {
+        if let Some(theirs) = theirs {
+            step(8, child::duplicate_to(theirs.as_fd(), standard))?;
+        }
     }
     step(7, child::clear_ambient())?;
     let capabilities = step(7, child::capabilities())?;

@@ -23,14 +23,16 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// What becomes of the agent's standard output. Input and errors are always the shim's own.
+/// What becomes of the agent's standard input and output. Errors always go where the shim's own go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Stdio {
-    /// It is the shim's own, so that an interactive agent keeps its terminal.
+    /// They are the shim's own, so that an interactive agent keeps its terminal.
     #[default]
     Inherit,
-    /// It comes out of a pipe that the shim reads: see [`Running::take_stdout`](crate::supervise::Running::take_stdout).
+    /// The output comes out of a pipe that the shim reads: see [`Running::take_stdout`](crate::supervise::Running::take_stdout).
     Capture,
+    /// And the input goes into one: see [`Running::take_stdin`](crate::supervise::Running::take_stdin).
+    Converse,
 }
 
 /// What is to be started, and how.
@@ -50,7 +52,7 @@ pub struct Launch {
     pub protected: Vec<PathBuf>,
     /// Where it must never connect: the broker, the registry.
     pub protected_endpoints: Vec<SocketAddr>,
-    /// What becomes of its standard output.
+    /// What becomes of its standard input and output.
     pub stdio: Stdio,
 }
 
@@ -106,6 +108,7 @@ pub(crate) struct Prepared {
     cgroup: Option<(PathBuf, OwnedFd)>,
     pub(crate) floor: Floor,
     pub(crate) protected: Vec<PathBuf>,
+    pub(crate) stdin: Option<std::fs::File>,
     pub(crate) stdout: Option<std::fs::File>,
     pub(crate) words: Vec<String>,
 }
@@ -147,13 +150,15 @@ pub(crate) fn prepare(spec: &Launch, means: Means) -> Result<Prepared, LaunchErr
         makes_sockets: !means.copies_descriptors,
     };
     let (ours, theirs) = UnixStream::pair().map_err(step("opening a line to the init"))?;
-    let (stdout, their_stdout) = match spec.stdio {
-        Stdio::Inherit => (None, None),
-        Stdio::Capture => {
-            let (read, write) = io::pipe().map_err(step("opening a pipe"))?;
-            (Some(OwnedFd::from(read).into()), Some(write.into()))
-        }
-    };
+    let (mut stdin, mut stdout, mut their_stdin, mut their_stdout) = (None, None, None, None);
+    if matches!(spec.stdio, Stdio::Capture | Stdio::Converse) {
+        let (read, write) = io::pipe().map_err(step("opening a pipe"))?;
+        (stdout, their_stdout) = (Some(OwnedFd::from(read).into()), Some(write.into()));
+    }
+    if spec.stdio == Stdio::Converse {
+        let (read, write) = io::pipe().map_err(step("opening a pipe"))?;
+        (stdin, their_stdin) = (Some(OwnedFd::from(write).into()), Some(read.into()));
+    }
     let null = std::fs::File::options().read(true).write(true).open("/dev/null");
     let cgroup = means.cgroup.as_ref().and_then(|parent| make_cgroup(parent));
     let mut words = means.words();
@@ -173,11 +178,12 @@ pub(crate) fn prepare(spec: &Launch, means: Means) -> Result<Prepared, LaunchErr
         program: c_path(&program).map_err(|_| LaunchError::ZeroByte)?,
         argv: texts(spec.argv.iter().map(|word| word.as_bytes().to_vec()))?,
         environment: texts(spec.env.iter().map(|(name, value)| [name.as_bytes(), b"=", value.as_bytes()].concat()))?,
+        stdin: their_stdin,
         stdout: their_stdout,
         null: null.map_err(step("opening /dev/null"))?.into(),
         line: theirs.into(),
     };
-    Ok(Prepared { plan, means, line: Arc::new(Line::new(ours)), cgroup, floor, protected, stdout, words })
+    Ok(Prepared { plan, means, line: Arc::new(Line::new(ours)), cgroup, floor, protected, stdin, stdout, words })
 }
 
 impl Prepared {

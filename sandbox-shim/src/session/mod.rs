@@ -18,7 +18,7 @@ pub use leftovers::{Leftover, drain_leftovers};
 use crate::agents::door::Speakers;
 use crate::agents::ear::Ear;
 use crate::agents::{self, Adapter, Invocation};
-use crate::causality::{CallTable, Calls};
+use crate::causality::{CallTable, Calls, program_name};
 use crate::clock;
 use crate::config::{Config, SOCKET_VARIABLE};
 use crate::contract::{Event, RecordError, Recorder};
@@ -118,6 +118,9 @@ pub enum SessionError {
     /// The agent cannot be made to talk to us.
     #[error(transparent)]
     Prepare(#[from] agents::PrepareError),
+    /// The agent's own sandbox was stronger than the policy.
+    #[error(transparent)]
+    Weaker(#[from] agents::own_sandbox::Weaker),
     /// The agent cannot be started.
     #[error(transparent)]
     Launch(#[from] supervise::LaunchError),
@@ -174,11 +177,19 @@ pub fn run_session(config: &SessionConfig, started: impl FnOnce(&SessionId)) -> 
         socket: folder.path().join("agent.sock"),
         hook: config.hook.clone(),
         reads_stdout: false,
+        is_dialogue: false,
+        receives_otlp: false,
+        cwd: config.cwd.clone(),
+        own_sandbox: None,
     };
     invocation.set_env(SOCKET_VARIABLE, invocation.socket.clone().as_os_str());
     let calls = Calls::new(call_table(config, adapter.as_deref(), &invocation)?);
     if let Some(adapter) = &adapter {
         adapter.prepare(&mut invocation)?;
+    }
+    let otlp = invocation.receives_otlp.then(|| parts::bind_otlp(&mut invocation)).transpose()?;
+    if let Some(own) = &invocation.own_sandbox {
+        own.check(&policy, &places)?;
     }
     let ear = {
         let journal = Arc::clone(&journal);
@@ -186,13 +197,17 @@ pub fn run_session(config: &SessionConfig, started: impl FnOnce(&SessionId)) -> 
         let agent_seen = Box::new(move |name, version, model| told.set_agent(name, version, model));
         Arc::new(Ear::new(journal as _, Arc::clone(&calls), agent_seen))
     };
-    let expects_hooks = adapter.as_ref().is_some_and(|a| a.name() != "jsonl");
-    // A program without an adapter may still speak for itself.
+    let expects_hooks = adapter.as_ref().is_some_and(|a| a.has_hooks());
+    // A program without an adapter may speak for itself, as one whose adapter is jsonl does. For the others only their hooks may.
+    let speakers = match &adapter {
+        Some(adapter) if adapter.name() != "jsonl" => Speakers::Hooks(Arc::clone(&calls)),
+        Some(_) | None => Speakers::Anyone,
+    };
     let adapter = Arc::new(Mutex::new(adapter.unwrap_or_else(|| Box::new(agents::jsonl::Jsonl))));
 
     let brake_slot: Arc<OnceLock<Arc<Brake>>> = Arc::default();
-    let speakers = if expects_hooks { Speakers::Hooks(Arc::clone(&calls)) } else { Speakers::Anyone };
     let door = parts::open_door(&invocation.socket, speakers, &adapter, &ear, &brake_slot)?;
+    let receiver = otlp.map(|otlp| parts::receive_otlp(otlp, &adapter, &ear, &brake_slot)).transpose()?;
     let drain = parts::Draining::begin(Arc::clone(&journal), config.log.clone());
     parts::bring_leftovers(outboxes, config.log.clone(), config.config.drain_patience);
 
@@ -205,7 +220,11 @@ pub fn run_session(config: &SessionConfig, started: impl FnOnce(&SessionId)) -> 
         policy: Arc::clone(&policy),
         protected: protected(config),
         protected_endpoints: parts::endpoints(&config.log),
-        stdio: if invocation.reads_stdout { Stdio::Capture } else { Stdio::Inherit },
+        stdio: match (invocation.is_dialogue, invocation.reads_stdout) {
+            (true, _) => Stdio::Converse,
+            (false, true) => Stdio::Capture,
+            (false, false) => Stdio::Inherit,
+        },
     };
     let first = first_records(config, &invocation, &policy, &spec);
     let recorder: Arc<dyn Recorder> = Arc::clone(&journal) as _;
@@ -213,7 +232,7 @@ pub fn run_session(config: &SessionConfig, started: impl FnOnce(&SessionId)) -> 
         let recorder = Arc::clone(&recorder);
         move |facts| first(recorder.as_ref(), facts)
     })?;
-    let stdout = running.take_stdout();
+    let (stdin, stdout) = (running.take_stdin(), running.take_stdout());
     let running = Arc::new(running);
     let brake = Arc::new(Brake::new(
         Arc::new(parts::Tree::new(Arc::clone(&running), places, Arc::clone(&journal))),
@@ -230,8 +249,7 @@ pub fn run_session(config: &SessionConfig, started: impl FnOnce(&SessionId)) -> 
     });
     let tailing = parts::Tailing::begin(Arc::clone(&control), config.log.brokers.clone(), command_starts);
     let guard = parts::guard_pressure(Arc::clone(&journal), Arc::clone(&brake));
-    let listening =
-        stdout.map(|stdout| parts::listen(stdout, Arc::clone(&adapter), Arc::clone(&ear), Arc::clone(&brake)));
+    let listening = parts::listen(stdin, stdout, &adapter, &ear, &brake);
     let signals = parts::Signals::forward(Arc::clone(&running));
 
     let time_limit = policy.limits.time.map(|limit| parts::TimeLimit::begin(limit, Arc::clone(&brake)));
@@ -243,7 +261,7 @@ pub fn run_session(config: &SessionConfig, started: impl FnOnce(&SessionId)) -> 
         // The stream ends with the last process that holds it.
         drop(listening.join());
     }
-    drop(door);
+    drop((door, receiver));
     tailing.end();
     // An end without the agent's last words is still an end; what failed has been traced.
     drop(ear.end(expects_hooks));
@@ -318,13 +336,17 @@ fn call_table(
     adapter: Option<&dyn Adapter>,
     invocation: &Invocation,
 ) -> Result<CallTable, agents::PrepareError> {
-    let (programs, hooks) = match adapter {
-        Some(adapter) => {
-            let hooks =
-                if adapter.programs().is_empty() { Vec::new() } else { vec![invocation.hook_command(adapter.name())?] };
-            (adapter.programs().iter().map(|p| (*p).to_owned()).collect(), hooks)
-        }
-        None => Default::default(),
+    let argv: Vec<String> = config.argv.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    let own = || program_name(&argv).map(str::to_owned).into_iter().collect();
+    let programs = match adapter {
+        Some(adapter) if !adapter.programs().is_empty() => adapter.programs().iter().map(|p| (*p).to_owned()).collect(),
+        // Who speaks for the program that was started; a part of it that it starts again is still that program.
+        Some(adapter) if adapter.name() != "jsonl" => own(),
+        Some(_) | None => Vec::new(),
+    };
+    let hooks = match adapter {
+        Some(adapter) if adapter.has_hooks() => vec![invocation.hook_command(adapter.name())?],
+        Some(_) | None => Vec::new(),
     };
     Ok(CallTable::new(Some(config.home.clone()), programs, hooks))
 }
@@ -368,9 +390,11 @@ fn first_records(
         kernel: host::kernel(),
     };
     let policy = policy_applied(policy);
+    let off = invocation.own_sandbox.as_ref().map(|own| format!("instead of {}", own.name));
     move |recorder, facts| {
         session.pid = facts.root_pid.into();
         session.confinement.clone_from(&facts.confinement);
+        session.confinement.extend(off);
         // When this fails the record of the exec fails as well, and the supervision refuses to start the program.
         for body in [Body::from(session), policy.into()] {
             if let Err(error) = write(recorder, body) {

@@ -1,12 +1,13 @@
 //! The parts of a running session, each with a thread of its own and an end of its own.
 
 use super::{own_cause, policy_applied};
-use crate::agents::Adapter;
 use crate::agents::door::{self, Door, Speakers};
 use crate::agents::ear::Ear;
-use crate::agents::stream;
+use crate::agents::otlp::{self, Receiver};
+use crate::agents::stream::{self, Listener, Way};
+use crate::agents::{Adapter, Invocation};
 use crate::clock;
-use crate::contract::{Decision, Ticket};
+use crate::contract::{Decision, RecordError, Ticket};
 use crate::control::{Brake, Control, Effect, Hands, Stopper};
 use crate::drain::{self, LogAddress};
 use crate::outbox::make_private;
@@ -15,7 +16,7 @@ use crate::recorder::{Journal, Pressure};
 use crate::supervise::Running;
 use anyhow::Context as _;
 use std::fs::{self, File};
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Read, Write};
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
@@ -65,7 +66,7 @@ impl Drop for RuntimeFolder {
     }
 }
 
-/// The open door; closes when dropped.
+/// An open door, or another listener of its kind; closes when dropped.
 #[derive(Debug)]
 pub(super) struct OpenDoor {
     stop: CancellationToken,
@@ -92,16 +93,11 @@ pub(super) fn open_door(
         let _inside = runtime.enter();
         door::bind(socket).with_context(|| format!("failed to bind the session's socket `{}`", socket.display()))?
     };
-    let brake = Arc::clone(brake);
     let door = Arc::new(Door {
         speakers,
         adapter: Arc::clone(adapter),
         ear: Arc::clone(ear),
-        on_failure: Box::new(move |error| {
-            if let Some(brake) = brake.get() {
-                brake.lose(&own_cause(error.to_string()));
-            }
-        }),
+        on_failure: loses(Arc::clone(brake)),
     });
     let stop = CancellationToken::new();
     let stopping = stop.clone();
@@ -110,6 +106,47 @@ pub(super) fn open_door(
         .spawn(move || runtime.block_on(door.serve(listener, stopping)))
         .context("failed to start a thread")?;
     Ok(OpenDoor { stop, thread: Some(thread) })
+}
+
+/// Binds the OpenTelemetry receiver, and tells the agent where it is.
+pub(super) fn bind_otlp(invocation: &mut Invocation) -> anyhow::Result<std::net::TcpListener> {
+    let listener =
+        std::net::TcpListener::bind(("127.0.0.1", 0)).context("failed to bind the OpenTelemetry receiver")?;
+    listener.set_nonblocking(true)?;
+    otlp::announce(invocation, listener.local_addr()?);
+    Ok(listener)
+}
+
+/// Serves the OpenTelemetry receiver.
+pub(super) fn receive_otlp(
+    listener: std::net::TcpListener,
+    adapter: &Arc<Mutex<Box<dyn Adapter>>>,
+    ear: &Arc<Ear>,
+    brake: &Arc<OnceLock<Arc<Brake>>>,
+) -> anyhow::Result<OpenDoor> {
+    let receiver =
+        Arc::new(Receiver { adapter: Arc::clone(adapter), ear: Arc::clone(ear), on_failure: loses(Arc::clone(brake)) });
+    let runtime = runtime()?;
+    let listener = {
+        let _inside = runtime.enter();
+        tokio::net::TcpListener::from_std(listener).context("failed to listen for OpenTelemetry")?
+    };
+    let stop = CancellationToken::new();
+    let stopping = stop.clone();
+    let thread = std::thread::Builder::new()
+        .name("wk-otlp".into())
+        .spawn(move || runtime.block_on(receiver.serve(listener, stopping)))
+        .context("failed to start a thread")?;
+    Ok(OpenDoor { stop, thread: Some(thread) })
+}
+
+/// Stops the agent when what it says cannot be recorded.
+fn loses(brake: Arc<OnceLock<Arc<Brake>>>) -> Box<dyn Fn(&RecordError) + Send + Sync> {
+    Box::new(move |error| {
+        if let Some(brake) = brake.get() {
+            brake.lose(&own_cause(error.to_string()));
+        }
+    })
 }
 
 /// The drain of a running session.
@@ -229,18 +266,30 @@ pub(super) fn guard_pressure(journal: Arc<Journal>, brake: Arc<Brake>) -> JoinHa
     })
 }
 
-/// Listens to the agent's standard output.
+/// Listens to the agent's standard output, and to its input where the shim converses with it. Gives the thread of the output; that of
+/// the input may wait for its next line for ever, and ends with the process.
 pub(super) fn listen(
-    stdout: File,
-    adapter: Arc<Mutex<Box<dyn Adapter>>>,
-    ear: Arc<Ear>,
-    brake: Arc<Brake>,
-) -> JoinHandle<()> {
-    std::thread::spawn(move || {
-        if let Err(error) = stream::listen(stdout, std::io::stdout(), &adapter, &ear) {
-            brake.lose(&own_cause(error.to_string()));
-        }
-    })
+    stdin: Option<File>,
+    stdout: Option<File>,
+    adapter: &Arc<Mutex<Box<dyn Adapter>>>,
+    ear: &Arc<Ear>,
+    brake: &Arc<Brake>,
+) -> Option<JoinHandle<()>> {
+    let begin = |way: Way, from: Box<dyn Read + Send>, to: Box<dyn Write + Send>| {
+        let (adapter, ear, brake) = (Arc::clone(adapter), Arc::downgrade(ear), Arc::downgrade(brake));
+        std::thread::spawn(move || {
+            let heard = stream::listen(from, to, Listener { way, adapter: &adapter, ear: &ear });
+            if let (Err(error), Some(brake)) = (heard, brake.upgrade()) {
+                brake.lose(&own_cause(error.to_string()));
+            }
+        })
+    };
+    let is_dialogue = stdin.is_some();
+    if let Some(stdin) = stdin {
+        begin(Way::Questions, Box::new(std::io::stdin()), Box::new(stdin));
+    }
+    let way = if is_dialogue { Way::Answers } else { Way::Output };
+    stdout.map(|stdout| begin(way, Box::new(stdout), Box::new(std::io::stdout())))
 }
 
 /// Passes on signals that are meant for the agent.

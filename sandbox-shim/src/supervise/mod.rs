@@ -54,6 +54,7 @@ pub struct Running {
     core: Arc<Core>,
     brake: Arc<Brake>,
     started: Started,
+    stdin: Option<std::fs::File>,
     stdout: Option<std::fs::File>,
     threads: Vec<JoinHandle<()>>,
     urgent: Option<mpsc::SyncSender<Urgent>>,
@@ -87,7 +88,7 @@ pub fn launch_with(
     let io = |step| move |source| LaunchError::Step { step, source };
     let copies = means.copies_descriptors;
     let mut prepared = launch::prepare(&spec, means)?;
-    let stdout = prepared.stdout.take();
+    let (stdin, stdout) = (prepared.stdin.take(), prepared.stdout.take());
     let words = prepared.words.clone();
     let (floor, protected, line) = (prepared.floor.clone(), prepared.protected.clone(), prepared.line());
     let exits = exits::Exits::new().map_err(io("watching for exits"))?;
@@ -176,6 +177,7 @@ pub fn launch_with(
         core,
         brake,
         started,
+        stdin,
         stdout,
         threads: vec![receiver, listener, watcher, braking],
         urgent: Some(urgent),
@@ -199,6 +201,11 @@ impl Running {
     #[must_use]
     pub fn root_pid(&self) -> i32 {
         self.started.root_pid
+    }
+
+    /// The other end of the agent's standard input, when the shim converses with it. Dropping it ends the input.
+    pub fn take_stdin(&mut self) -> Option<std::fs::File> {
+        self.stdin.take()
     }
 
     /// The agent's standard output, when it is captured.
