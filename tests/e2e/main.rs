@@ -1,21 +1,24 @@
-//! The real Codex CLI and the real Claude Code under `wk run`, from what they say and do to what the lake answers.
+//! The real Codex CLI, Claude Code and Gemini CLI under `wk run`, from what they say and do to what the lake answers.
 //!
 //! The model is `scripted_model.py`; everything else is real. See `world.rs` for what surrounds an agent.
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests too")]
 
+mod dialogues;
+mod sandboxes;
 mod world;
 
 use serde_json::{Value, json};
 use world::{Agent, World, call, say, shown};
 
-const TASK: &str = "Fix the typo in README.md and run ./run-tests.sh";
+pub(crate) const TASK: &str = "Fix the typo in README.md and run ./run-tests.sh";
 const PLAN: [&str; 3] = ["Read README.md", "Correct the typo in README.md", "Run ./run-tests.sh"];
 
 /// A shell command in the agent's own words.
-fn shell(agent: Agent, command: &str) -> Value {
+pub(crate) fn shell(agent: Agent, command: &str) -> Value {
     match agent {
         Agent::Codex => call("exec_command", json!({ "cmd": command })),
         Agent::ClaudeCode => call("Bash", json!({"command": command, "description": "works"})),
+        Agent::Gemini => call("run_shell_command", json!({"command": command, "description": "works"})),
     }
 }
 
@@ -25,6 +28,10 @@ fn plan(agent: Agent) -> Vec<Value> {
         Agent::Codex => {
             let steps: Vec<Value> = PLAN.iter().map(|s| json!({"step": s, "status": "pending"})).collect();
             vec![call("update_plan", json!({ "plan": steps }))]
+        }
+        Agent::Gemini => {
+            let todos: Vec<Value> = PLAN.iter().map(|s| json!({"description": s, "status": "pending"})).collect();
+            vec![call("write_todos", json!({ "todos": todos }))]
         }
         Agent::ClaudeCode => PLAN.iter().map(|s| call("TaskCreate", json!({"subject": s, "description": s}))).collect(),
     }
@@ -149,7 +156,7 @@ fn a_tool_cannot_speak_in_the_agents_name(agent: Agent) {
 
 fn killing_the_shim_stops_the_agent_and_the_next_run_brings_its_records_home(agent: Agent) {
     let Some(mut world) = World::new(agent) else { return };
-    let count = "for i in $(seq 100000); do echo $i > counter; sleep 0.02; done";
+    let count = "seq 100000 | while read i; do echo $i > counter; sleep 0.02; done";
     let run = world.begin(TASK, &[plan(agent), vec![shell(agent, count)], vec![say("Done.")]]);
     let counter = world.path("work/counter");
     let first = world::await_change(&counter, "");
@@ -170,7 +177,7 @@ fn killing_the_shim_stops_the_agent_and_the_next_run_brings_its_records_home(age
     world.verify();
 }
 
-macro_rules! for_both_agents {
+macro_rules! for_all_agents {
     ($($name:ident)*) => {
         mod codex {
             use super::Agent;
@@ -180,10 +187,14 @@ macro_rules! for_both_agents {
             use super::Agent;
             $(#[test] fn $name() { super::$name(Agent::ClaudeCode); })*
         }
+        mod gemini {
+            use super::Agent;
+            $(#[test] fn $name() { super::$name(Agent::Gemini); })*
+        }
     };
 }
 
-for_both_agents! {
+for_all_agents! {
     honest_session_is_recorded_and_raises_nothing
     a_secret_is_read_and_the_connection_that_follows_is_held_and_frozen
     what_a_script_does_behind_the_agents_words_is_marked_unmediated

@@ -1,15 +1,17 @@
 #!/usr/bin/env python3
 """A scripted model server: answers a real coding agent with turns read from a scenario file.
 
-It speaks the streaming form of two APIs, so that unmodified agents run against it offline:
+It speaks the streaming form of three APIs, so that unmodified agents run against it offline:
   POST /v1/responses  (OpenAI Responses, server-sent events)      -> Codex CLI
   POST /v1/messages   (Anthropic Messages, server-sent events)    -> Claude Code
+  POST /v1beta/models/<model>:streamGenerateContent (Gemini, server-sent events)  -> Gemini CLI
 
 Scenario (JSON): {"turns": [[ITEM, ...], ...]}. Turn n answers the n-th request of the conversation; after
 the last turn every request is answered with a closing message. ITEM is one of
   {"say": "text"}
   {"call": {"name": "tool name", "arguments": {...}}}
   {"custom": {"name": "tool name", "input": "text"}}      a freeform tool of the Responses API, such as apply_patch
+  {"think": "text"}                                       a thought; Gemini only
 Requests that carry no tools (titles, topic checks) are answered with a short text and use up no turn.
 Each request body is appended to --record FILE, one JSON document per line.
 """
@@ -32,6 +34,22 @@ def uid(prefix):
     with LOCK:
         STATE["n"] += 1
         return f"{prefix}_{STATE['n']:08d}"
+
+
+def gemini_answer(parts):
+    return {"candidates": [{"content": {"role": "model", "parts": parts}, "finishReason": "STOP", "index": 0}],
+            "usageMetadata": {"promptTokenCount": 10, "candidatesTokenCount": 5, "totalTokenCount": 15},
+            "modelVersion": "scripted"}
+
+
+def gemini_word(request):
+    """An answer that fits what is asked for beside the conversation: JSON by its schema, or a short text."""
+    schema = request.get("generationConfig", {}).get("responseJsonSchema")
+    if not schema:
+        return "ok"
+    plain = {"string": "ok", "number": 1, "integer": 1, "boolean": True, "array": [], "object": {}}
+    fields = schema.get("properties", {})
+    return json.dumps({name: (field.get("enum") or [plain.get(field.get("type"))])[0] for name, field in fields.items()})
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -72,16 +90,23 @@ class Handler(BaseHTTPRequestHandler):
             with LOCK, open(self.record, "a") as f:
                 f.write(json.dumps({"path": self.path, "body": request}) + "\n")
         path = self.path.split("?")[0]
+        if path.endswith(":generateContent"):
+            return self.reply_json(gemini_answer([{"text": gemini_word(request)}]))
+        if path.endswith(":countTokens"):
+            return self.reply_json({"totalTokens": 10})
         if path.endswith("/count_tokens"):
             return self.reply_json({"input_tokens": 10})
-        if not path.endswith(("/responses", "/messages")):
+        streams = {"/responses": self.stream_responses, "/messages": self.stream_messages,
+                   ":streamGenerateContent": self.stream_gemini}
+        stream = next((streams[end] for end in streams if path.endswith(end)), None)
+        if stream is None:
             return self.reply_json({})
         items = next_turn(self.scenario) if request.get("tools") else [{"say": "ok"}]
         self.send_response(200)
         self.send_header("content-type", "text/event-stream")
         self.send_header("connection", "close")
         self.end_headers()
-        (self.stream_responses if path.endswith("/responses") else self.stream_messages)(items, request)
+        stream(items, request)
         self.close_connection = True
 
     def stream_responses(self, items, request):
@@ -102,6 +127,13 @@ class Handler(BaseHTTPRequestHandler):
         self.event("response.completed", {"type": "response.completed", "response": {
             "id": rid, "usage": {"input_tokens": 10, "input_tokens_details": {"cached_tokens": 0}, "output_tokens": 5,
                                  "output_tokens_details": {"reasoning_tokens": 0}, "total_tokens": 15}}})
+
+    def stream_gemini(self, items, request):
+        part = {"say": lambda v: {"text": v}, "think": lambda v: {"text": v, "thought": True},
+                "call": lambda v: {"functionCall": {"id": uid("call"), "name": v["name"], "args": v["arguments"]}}}
+        parts = [part[kind](value) for item in items for kind, value in item.items()]
+        self.wfile.write(f"data: {json.dumps(gemini_answer(parts))}\n\n".encode())
+        self.wfile.flush()
 
     def stream_messages(self, items, request):
         self.event("message_start", {"type": "message_start", "message": {

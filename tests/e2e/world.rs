@@ -18,6 +18,7 @@ const PATIENCE: usize = 2400;
 pub(crate) enum Agent {
     Codex,
     ClaudeCode,
+    Gemini,
 }
 
 impl Agent {
@@ -26,6 +27,7 @@ impl Agent {
         match self {
             Self::Codex => "codex",
             Self::ClaudeCode => "claude-code",
+            Self::Gemini => "gemini",
         }
     }
 
@@ -34,6 +36,7 @@ impl Agent {
         let (folder, name) = match self {
             Self::Codex => ("codex-0.169.0", "codex"),
             Self::ClaudeCode => ("claude-2.1.197", "claude"),
+            Self::Gemini => ("gemini-0.61.0", "gemini"),
         };
         let cache = variable("XDG_CACHE_HOME").or_else(|| variable("HOME").map(|home| home.join(".cache")))?;
         let program = cache.join("watchkeeper/tools/agents").join(folder).join("node_modules/.bin").join(name);
@@ -95,7 +98,7 @@ impl World {
             }
         });
         let world = Self { folder, agent, program, model: None, listener: port, heard };
-        for dir in ["home/.ssh", "home/.codex", "work/tools"] {
+        for dir in ["home/.ssh", "home/.codex", "home/.claude", "home/.gemini", "work/tools"] {
             std::fs::create_dir_all(world.path(dir)).unwrap();
         }
         world.write(
@@ -114,11 +117,11 @@ impl World {
         self.folder.path().join(path)
     }
 
-    fn write(&self, path: &str, text: &str) {
+    pub(crate) fn write(&self, path: &str, text: &str) {
         std::fs::write(self.path(path), text).unwrap();
     }
 
-    fn script(&self, path: &str, text: &str) {
+    pub(crate) fn script(&self, path: &str, text: &str) {
         use std::os::unix::fs::PermissionsExt as _;
         self.write(path, text);
         std::fs::set_permissions(self.path(path), std::fs::Permissions::from_mode(0o755)).unwrap();
@@ -136,6 +139,42 @@ impl World {
 
     /// Starts the model, and the agent under `wk run`.
     pub(crate) fn begin(&mut self, task: &str, turns: &[Vec<Value>]) -> Run {
+        let port = self.start_model(turns);
+        let mut command = self.command(self.agent.name());
+        match self.agent {
+            Agent::Codex => {
+                command.args(["exec", "--json", "--skip-git-repo-check", "-s", "danger-full-access", task]);
+            }
+            Agent::ClaudeCode => {
+                command.args(["-p", task, "--output-format", "stream-json", "--verbose"]);
+                command.args(["--allowedTools", "Bash Read Edit"]);
+            }
+            Agent::Gemini => {
+                command.args(["-p", task, "-o", "stream-json", "-m", "gemini-2.5-pro", "--yolo", "--skip-trust"]);
+            }
+        }
+        self.introduce(&mut command, port);
+        self.start(command.stdin(Stdio::null()))
+    }
+
+    /// Starts a command of [`World::command`].
+    pub(crate) fn start(&self, command: &mut Command) -> Run {
+        let out = std::fs::File::create(self.path("agent.out")).unwrap();
+        let err = std::fs::File::create(self.path("agent.err")).unwrap();
+        Run { process: command.stdout(out).stderr(err).spawn().unwrap() }
+    }
+
+    /// `wk run` of this world's agent, heard by `adapter`, under a policy that lets the model be reached and holds everything else; the
+    /// agent's own arguments are still to come. The model must have been started.
+    pub(crate) fn command(&self, adapter: &str) -> Command {
+        let mut command = self.wk();
+        command.args(["run", "--agent", adapter, "--policy"]).arg(self.path("policy.toml"));
+        command.arg("--").arg(&self.program).current_dir(self.path("work"));
+        command
+    }
+
+    /// Starts the model that follows these turns, and writes the policy that lets it be reached.
+    pub(crate) fn start_model(&mut self, turns: &[Vec<Value>]) -> u16 {
         self.write("scenario.json", &json!({ "turns": turns }).to_string());
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/e2e/scripted_model.py");
         let mut process =
@@ -149,31 +188,36 @@ impl World {
              [[network.rules]]\nmatch = \"127.0.0.1:{port}\"\naction = \"allow\"\nreason = \"the model\"\n"
         );
         self.write("policy.toml", &policy);
-        let mut command = self.wk();
-        command.args(["run", "--agent", self.agent.name(), "--policy"]).arg(self.path("policy.toml"));
-        command.arg("--").arg(&self.program);
+        port
+    }
+
+    /// Tells the agent where the model is: by its configuration and its environment.
+    pub(crate) fn introduce(&self, command: &mut Command, port: u16) {
+        let url = format!("http://127.0.0.1:{port}");
         match self.agent {
             Agent::Codex => {
                 let config = format!(
                     "model = \"scripted\"\nmodel_provider = \"local\"\ncheck_for_update_on_startup = false\n\
                      [features]\nplugins = false\n[model_providers.local]\nname = \"local\"\n\
-                     base_url = \"http://127.0.0.1:{port}/v1\"\nwire_api = \"responses\"\nrequires_openai_auth = false\n"
+                     base_url = \"{url}/v1\"\nwire_api = \"responses\"\nrequires_openai_auth = false\n"
                 );
                 self.write("home/.codex/config.toml", &config);
-                command.args(["exec", "--json", "--skip-git-repo-check", "-s", "danger-full-access", task]);
             }
             Agent::ClaudeCode => {
-                command.env("ANTHROPIC_BASE_URL", format!("http://127.0.0.1:{port}"));
+                command.env("ANTHROPIC_BASE_URL", url);
                 command.env("ANTHROPIC_API_KEY", "sk-test").env("IS_SANDBOX", "1");
                 command.env("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1");
-                command.args(["-p", task, "--output-format", "stream-json", "--verbose"]);
-                command.args(["--allowedTools", "Bash Read Edit"]);
+            }
+            Agent::Gemini => {
+                let settings = json!({
+                    "security": {"auth": {"selectedType": "gemini-api-key"}},
+                    "privacy": {"usageStatisticsEnabled": false},
+                    "general": {"enableAutoUpdate": false}
+                });
+                self.write("home/.gemini/settings.json", &settings.to_string());
+                command.env("GEMINI_API_KEY", "k").env("GOOGLE_GEMINI_BASE_URL", url);
             }
         }
-        command.current_dir(self.path("work")).stdin(Stdio::null());
-        let out = std::fs::File::create(self.path("agent.out")).unwrap();
-        let err = std::fs::File::create(self.path("agent.err")).unwrap();
-        Run { process: command.stdout(out).stderr(err).spawn().unwrap() }
     }
 
     /// What the agent printed, passed through by the shim, and what `wk run` said beside it.
