@@ -4,17 +4,20 @@
 //! counted. They come out when their second is over, when the process ends, and when the session is frozen. Nothing is dropped:
 //! the counts of all records of one object add up to how often it was touched.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map};
 use std::hash::Hash;
 use wk_schemas::Timestamp;
 
 /// How long repeats are counted after the first occurrence, in microseconds.
 pub(crate) const WINDOW_US: i64 = 1_000_000;
 
+/// How many objects are remembered at most.
+const ENTRIES_MAX: usize = 8192;
+
 /// Repeats that were counted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Repeats<T> {
-    /// What the first occurrence left behind.
+    /// What the first of them left behind.
     pub what: T,
     /// How many repeats, not counting the first occurrence; at least 1.
     pub count: i64,
@@ -33,7 +36,8 @@ pub(crate) enum Seen<T> {
 
 #[derive(Debug)]
 struct Entry<T> {
-    what: T,
+    /// There is something to tell only once there is a repeat; most objects are touched once, and memory is dear.
+    what: Option<T>,
     first_at: Timestamp,
     count: i64,
     last_at: Timestamp,
@@ -43,29 +47,43 @@ struct Entry<T> {
 #[derive(Debug)]
 pub(crate) struct Fold<G, K, T> {
     open: HashMap<G, HashMap<K, Entry<T>>>,
+    entries: usize,
 }
 
 impl<G: Eq + Hash + Ord + Copy, K: Eq + Hash + Ord, T> Default for Fold<G, K, T> {
     fn default() -> Self {
-        Self { open: HashMap::new() }
+        Self { open: HashMap::new(), entries: 0 }
     }
 }
 
 impl<G: Eq + Hash + Ord + Copy, K: Eq + Hash + Ord, T> Fold<G, K, T> {
-    /// Takes one occurrence. `what` is called only for a first one.
+    /// Takes one occurrence. `what` is called only for the first repeat.
     pub(crate) fn see(&mut self, group: G, key: K, at: Timestamp, what: impl FnOnce() -> T) -> Seen<T> {
         let entries = self.open.entry(group).or_default();
-        if let Some(entry) = entries.get_mut(&key) {
-            if at.micros_since(entry.first_at) < WINDOW_US {
-                entry.count += 1;
-                entry.last_at = entry.last_at.max(at);
-                return Seen::Repeat;
+        let fresh = Entry { what: None, first_at: at, count: 0, last_at: at };
+        match entries.entry(key) {
+            hash_map::Entry::Occupied(mut entry) => {
+                let entry = entry.get_mut();
+                if at.micros_since(entry.first_at) < WINDOW_US {
+                    entry.what.get_or_insert_with(what);
+                    entry.count += 1;
+                    entry.last_at = entry.last_at.max(at);
+                    return Seen::Repeat;
+                }
+                Seen::First(std::mem::replace(entry, fresh).finish())
             }
-            let fresh = Entry { what: what(), first_at: at, count: 0, last_at: at };
-            return Seen::First(std::mem::replace(entry, fresh).finish());
+            hash_map::Entry::Vacant(entry) => {
+                entry.insert(fresh);
+                self.entries += 1;
+                Seen::First(None)
+            }
         }
-        entries.insert(key, Entry { what: what(), first_at: at, count: 0, last_at: at });
-        Seen::First(None)
+    }
+
+    /// Whether so many seconds are open that they should be ended early. Their counts add up all the same.
+    #[must_use]
+    pub(crate) fn is_full(&self) -> bool {
+        self.entries >= ENTRIES_MAX
     }
 
     /// Ends the seconds that are over at `now`, oldest first.
@@ -76,6 +94,7 @@ impl<G: Eq + Hash + Ord + Copy, K: Eq + Hash + Ord, T> Fold<G, K, T> {
     /// Ends every second of one process.
     pub(crate) fn end_group(&mut self, group: G) -> Vec<Repeats<T>> {
         let entries = self.open.remove(&group).unwrap_or_default();
+        self.entries -= entries.len();
         sorted(entries.into_iter().filter_map(|(key, entry)| Some((entry.first_at, group, key, entry.finish()?))))
     }
 
@@ -86,12 +105,16 @@ impl<G: Eq + Hash + Ord + Copy, K: Eq + Hash + Ord, T> Fold<G, K, T> {
 
     fn take(&mut self, mut over: impl FnMut(&Entry<T>) -> bool) -> Vec<Repeats<T>> {
         let mut out = Vec::new();
+        let left = &mut self.entries;
         self.open.retain(|group, entries| {
             for (key, entry) in entries.extract_if(|_, entry| over(entry)) {
+                *left -= 1;
                 if let (first_at, Some(repeats)) = (entry.first_at, entry.finish()) {
                     out.push((first_at, *group, key, repeats));
                 }
             }
+            // A table that was large once does not stay large.
+            entries.shrink_to(2 * entries.len());
             !entries.is_empty()
         });
         sorted(out.into_iter())
@@ -100,7 +123,7 @@ impl<G: Eq + Hash + Ord + Copy, K: Eq + Hash + Ord, T> Fold<G, K, T> {
 
 impl<T> Entry<T> {
     fn finish(self) -> Option<Repeats<T>> {
-        (self.count > 0).then_some(Repeats { what: self.what, count: self.count, last_at: self.last_at })
+        Some(Repeats { what: self.what?, count: self.count, last_at: self.last_at })
     }
 }
 
@@ -170,6 +193,21 @@ mod tests {
                 prop_assert_eq!(counted, i64::try_from(touched).unwrap());
             }
         }
+    }
+
+    #[test]
+    fn a_process_that_touches_everything_fills_the_fold_and_ending_it_makes_room() {
+        let mut fold = Fold::<u8, usize, usize>::default();
+        for key in 0..ENTRIES_MAX {
+            assert!(!fold.is_full());
+            assert_eq!(fold.see(1, key, Timestamp(0), || key), Seen::First(None));
+        }
+        assert_eq!(fold.see(1, 7, Timestamp(0), || 7), Seen::Repeat);
+        assert!(fold.is_full());
+        assert_eq!(fold.end(), vec![Repeats { what: 7, count: 1, last_at: Timestamp(0) }]);
+        assert!(!fold.is_full());
+        assert_eq!(fold.see(1, 7, Timestamp(0), || 7), Seen::First(None));
+        assert_eq!((fold.end_group(1), fold.entries), (vec![], 0));
     }
 
     #[test]

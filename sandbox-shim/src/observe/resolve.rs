@@ -35,7 +35,7 @@ pub(crate) struct Resolved {
 /// Remembered folders.
 #[derive(Debug, Default)]
 pub(crate) struct Resolver {
-    folders: HashMap<PathBuf, (PathBuf, Instant)>,
+    folders: HashMap<OsString, (PathBuf, Instant)>,
     has_links: bool,
     unsettled_until: Option<Instant>,
 }
@@ -125,7 +125,7 @@ impl Resolver {
 
     /// The real path of a folder.
     fn folder(&mut self, folder: &Path, now: Instant) -> Option<PathBuf> {
-        if let Some((real, at)) = self.folders.get(folder)
+        if let Some((real, at)) = self.folders.get(folder.as_os_str())
             && now.duration_since(*at) < REMEMBERED_FOR
         {
             return Some(real.clone());
@@ -138,7 +138,7 @@ impl Resolver {
             self.folders.clear();
         }
         self.has_links |= real != folder;
-        self.folders.insert(folder.to_owned(), (real.clone(), now));
+        self.folders.insert(folder.as_os_str().to_owned(), (real.clone(), now));
         Some(real)
     }
 }
@@ -164,6 +164,9 @@ fn base(thread: i32, directory: i32, must_be_directory: bool) -> io::Result<Path
 /// The same path with `.` and `..` taken out by their text.
 #[must_use]
 pub(crate) fn without_dots(path: &Path) -> PathBuf {
+    if is_plain(path.as_os_str().as_bytes()) {
+        return path.to_owned();
+    }
     let mut out = PathBuf::from("/");
     for component in path.components() {
         match component {
@@ -175,6 +178,12 @@ pub(crate) fn without_dots(path: &Path) -> PathBuf {
         }
     }
     out
+}
+
+/// Whether a path is absolute and has nothing to take out, as nearly all have.
+fn is_plain(path: &[u8]) -> bool {
+    let mut parts = path.split(|byte| *byte == b'/');
+    parts.next().is_some_and(<[u8]>::is_empty) && parts.all(|part| !matches!(part, b"" | b"." | b".."))
 }
 
 /// Where a path in the agent's `/proc` leads when it goes on through a process's root, working directory or descriptors.
@@ -260,6 +269,21 @@ mod tests {
             assert_eq!(found.name, without_dots(&root.join(path)), "{path}");
         }
         assert_eq!(resolve(&mut resolver, &root.join("file_link"), false).real, root.join("file_link"));
+    }
+
+    #[test]
+    fn dots_and_doubled_slashes_are_taken_out_and_nothing_else() {
+        for (path, plain) in [
+            ("/", "/"),
+            ("//a", "/a"),
+            ("/a/", "/a"),
+            ("/a/.b/..c/d.", "/a/.b/..c/d."),
+            ("/a/./b/../c", "/a/c"),
+            ("/..", "/"),
+            ("/a/.", "/a"),
+        ] {
+            assert_eq!(without_dots(Path::new(path)).as_os_str(), plain, "{path}");
+        }
     }
 
     #[test]

@@ -19,6 +19,7 @@ use crate::sys::seccomp::{self, Answer, Notification};
 use crate::sys::{self, process};
 use crate::workers::{Job, Workers};
 use crate::{clock, sys::process::poll};
+use std::ffi::OsString;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
@@ -35,7 +36,7 @@ use wk_schemas::{Body, Origin, RecordId, Timestamp};
 const TICK: Duration = Duration::from_millis(250);
 
 /// What makes two accesses to files the same, for folding.
-pub(crate) type FileKey = (FileOperation, Outcome, i64, PathBuf);
+pub(crate) type FileKey = (FileOperation, Outcome, i64, OsString);
 
 /// What all threads of one session share.
 pub(crate) struct Core {
@@ -100,6 +101,7 @@ impl Core {
             if woken != 0 {
                 sys::child::read(self.wake.as_fd(), &mut [0; 8]).ok();
             }
+            let _one_moment = clock::StandStill::begin();
             let now = clock::instant();
             if woken != 0 || now >= next_tick {
                 wait = self.tick();

@@ -321,19 +321,20 @@ impl Core {
         reason: Option<String>,
     ) -> Result<(), Stop> {
         let at = clock::now();
-        let key: FileKey = (access.operation, outcome, access.flags, access.name.clone());
-        let mut first = None;
-        let seen = lock(&self.fold).see(process.pid, key, at, || {
-            let body = body(&*self.causality, process, access, outcome, errno, reason);
-            first = Some(body.clone());
-            body
-        });
-        if let Seen::First(before) = seen {
-            self.record_repeats(before.into_iter().collect())?;
-        }
-        match first {
-            Some(body) => self.record(Origin::Kernel, at, body.into()).map(drop),
-            None => Ok(()),
+        let key: FileKey = (access.operation, outcome, access.flags, access.name.as_os_str().to_owned());
+        let body = || body(&*self.causality, process, access, outcome, errno, reason.clone());
+        let (seen, over) = {
+            let mut fold = lock(&self.fold);
+            let over = if fold.is_full() { fold.end() } else { Vec::new() };
+            (fold.see(process.pid, key, at, body), over)
+        };
+        self.record_repeats(over)?;
+        match seen {
+            Seen::First(before) => {
+                self.record_repeats(before.into_iter().collect())?;
+                self.record(Origin::Kernel, at, body().into()).map(drop)
+            }
+            Seen::Repeat => Ok(()),
         }
     }
 
