@@ -27,7 +27,8 @@ pub struct Config {
     /// How long the end of a session waits for the log to take the rest. Default: 10 seconds.
     #[serde(with = "humantime_serde")]
     pub drain_patience: Duration,
-    /// How long the start of a session waits for the log. Default: 15 seconds.
+    /// How long the start of a session waits for a broker to take a connection, and how long the agent then goes on before the log
+    /// has been reached; after that it stands still until it is. Default: 15 seconds.
     #[serde(with = "humantime_serde")]
     pub connect_patience: Duration,
 }

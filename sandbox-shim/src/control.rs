@@ -65,6 +65,8 @@ pub enum Stopper {
     Command,
     /// The outbox is nearly full.
     Outbox,
+    /// The log was not reached after the start.
+    Log,
 }
 
 /// Freezes and resumes, and writes down what came of it.
@@ -133,7 +135,7 @@ impl Brake {
     pub fn resume(&self, stopper: Stopper, cause: &Cause) {
         let mut stoppers = self.stoppers.lock().unwrap_or_else(PoisonError::into_inner);
         let was_there = stoppers.remove(&stopper);
-        if !stoppers.is_empty() || (stopper == Stopper::Outbox && !was_there) {
+        if !stoppers.is_empty() || (stopper != Stopper::Command && !was_there) {
             return;
         }
         match self.hands.resume() {

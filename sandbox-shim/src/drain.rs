@@ -5,26 +5,33 @@
 //!     ▲                                                                     │      │ acknowledged: forget
 //!     └───────────────── wait a little ◄── any failure ─────────────────────┘      │ new records: send
 //! ```
-//! Many records are under way at once; a record is forgotten when the log has it. While the log is away records gather in the
-//! outbox and nothing is lost. After a failure, or a crash, it is not known which of the records under way arrived; so before
-//! anything is sent again, the log is read from the last acknowledged place on, and what is there counts as acknowledged.
+//! Many records are under way at once, all those that have gathered; a record is forgotten when the log has it. While the log is away
+//! records gather in the outbox and nothing is lost. After a failure, or a crash, it is not known which of the records under way
+//! arrived; so before anything is sent again, the log is read from the last acknowledged place on, and what is there counts as
+//! acknowledged.
 
 use crate::outbox::{Acked, OutboxError};
 use crate::recorder::{Journal, WRITER};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
-use wk_schemas::{SCHEMA, Topic, codec};
+use wk_schemas::{SCHEMA, Timestamp, Topic, codec};
 use wk_wire::kafka::{Cluster, Producer, Reader};
 use wk_wire::registry::{self, RegistryConfig};
 use wk_wire::{Append, Brokers, Message, Position, Read};
 
-/// How many records may be under way. Far below what librdkafka keeps, and enough to hide a round trip.
-const IN_FLIGHT_MAX: usize = 4096;
+/// How many records, and about how many bytes, are sent in one go: as a rule one request, and the next waits until the log has it.
+///
+/// The idempotent producer of librdkafka 2.12 keeps messages back while five others are under way (`rd_kafka_toppar_producer_serve`
+/// compares messages with a limit on requests), and meanwhile asks its socket in a loop without a pause: one whole processor, taken
+/// from the agent. So nothing is given to it that it could not send at once.
+const GO_RECORDS: usize = 200;
+const GO_BYTES: usize = 512 << 10;
 
 /// How many records are fetched from the journal at a time.
-const FETCH_MAX: usize = 512;
+const FETCH_MAX: usize = 100;
 
 const WAIT_MIN: Duration = Duration::from_millis(100);
 const WAIT_MAX: Duration = Duration::from_secs(5);
@@ -41,15 +48,37 @@ pub struct LogAddress {
     pub registry: RegistryConfig,
 }
 
+/// Partitions of a topic, and the offset of the next message that each will hold.
+pub type Ends = Vec<(i32, i64)>;
+
+/// Whom to tell, once the log has been reached, from where on there may be commands for this session.
+#[derive(Debug)]
+pub struct WhenReached {
+    /// Whom to tell.
+    pub tell: oneshot::Sender<Ends>,
+    /// When the session began: nobody knew its id before.
+    pub began_at: Timestamp,
+}
+
+/// How far the clock by which the log dates a command may be behind ours.
+const CLOCK_SKEW_US: i64 = 60_000_000;
+
 /// Sends until the journal is closed and empty (`true`), or until `give_up` (`false`).
+///
+/// `reached` is told before the first record is sent.
 ///
 /// # Errors
 /// [`OutboxError`] when the outbox itself fails; every failure of the log is waited out.
-pub async fn drain(journal: &Journal, log: &LogAddress, give_up: &CancellationToken) -> Result<bool, OutboxError> {
+pub async fn drain(
+    journal: &Journal,
+    log: &LogAddress,
+    give_up: &CancellationToken,
+    reached: Option<WhenReached>,
+) -> Result<bool, OutboxError> {
     let mut wait = WAIT_MIN;
     // Without a remembered start nothing was ever sent.
     let mut in_doubt = journal.outbox().start()?.is_some();
-    let attempt = Attempt { journal, log };
+    let mut attempt = Attempt { journal, log, reached };
     loop {
         let acked = journal.acked_until();
         let attempt = tokio::select! {
@@ -92,19 +121,32 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
 struct Attempt<'a> {
     journal: &'a Journal,
     log: &'a LogAddress,
+    reached: Option<WhenReached>,
 }
 
 impl Attempt<'_> {
-    async fn run(&self, in_doubt: bool) -> Result<(), Failure> {
+    async fn run(&mut self, in_doubt: bool) -> Result<(), Failure> {
         let topic = Topic::Events.name();
+        // It connects by itself, while the registry is asked.
+        let producer = Producer::connect(&self.log.brokers)?;
         let schema_id = registry::Client::connect(&self.log.registry)?.register(topic, SCHEMA).await?;
         if in_doubt {
             self.reconcile(topic).await?;
         }
-        if self.journal.outbox().start()?.is_none() {
-            self.journal.outbox().set_start(&ends(&self.log.brokers, topic).await?)?;
+        let begins = self.journal.outbox().start()?.is_none();
+        if begins || self.reached.is_some() {
+            let cluster = Cluster::connect(&self.log.brokers)?;
+            if begins {
+                self.journal.outbox().set_start(&ends(&cluster, topic).await?)?;
+            }
+            if let Some(WhenReached { began_at, .. }) = &self.reached {
+                let starts = commands_since(&cluster, *began_at).await?;
+                // When nobody listens any more, the session is over.
+                if let Some(reached) = self.reached.take() {
+                    drop(reached.tell.send(starts));
+                }
+            }
         }
-        let producer = Producer::connect(&self.log.brokers)?;
         send(self.journal, &producer, topic, schema_id).await
     }
 
@@ -163,13 +205,25 @@ fn own(message: &Message) -> Option<Acked> {
 }
 
 /// Where each partition of a topic ends now.
-pub(crate) async fn ends(brokers: &Brokers, topic: &str) -> Result<Vec<(i32, i64)>, anyhow::Error> {
-    let cluster = Cluster::connect(brokers)?;
+async fn ends(cluster: &Cluster, topic: &str) -> Result<Ends, anyhow::Error> {
     let mut ends = Vec::new();
     for partition in cluster.partitions(topic).await? {
         ends.push((partition, cluster.watermarks(topic, partition).await?.high));
     }
     Ok(ends)
+}
+
+/// From where on there may be commands for a session that began then.
+async fn commands_since(cluster: &Cluster, began_at: Timestamp) -> Result<Ends, anyhow::Error> {
+    let topic = Topic::Commands.name();
+    // The ends first: a command that comes between the two questions lies behind them.
+    let ends = ends(cluster, topic).await?;
+    let dated = cluster.offsets_for_time(topic, began_at.plus_micros(-CLOCK_SKEW_US).0 / 1000).await?;
+    let earliest = |(partition, end): (i32, i64)| {
+        let dated = dated.iter().find(|(p, _)| *p == partition).map_or(end, |(_, offset)| *offset);
+        (partition, end.min(dated))
+    };
+    Ok(ends.into_iter().map(earliest).collect())
 }
 
 /// Sends until the journal is closed and everything in it is acknowledged.
@@ -180,32 +234,32 @@ where
     let session = journal.session_id();
     let key = session.as_str().as_bytes();
     let mut next = journal.acked_until();
-    let mut in_flight: VecDeque<(i64, Arc<[u8]>, A::Delivery)> = VecDeque::new();
     loop {
-        // Read before asking whether the journal is closed: what is taken before closing is then seen.
+        // Asked before reading: what was taken before closing is then seen.
         let is_closed = journal.is_closed();
-        while in_flight.len() < IN_FLIGHT_MAX {
+        let mut in_flight: VecDeque<(i64, Arc<[u8]>, A::Delivery)> = VecDeque::new();
+        let mut bytes = 0;
+        while in_flight.len() < GO_RECORDS && bytes < GO_BYTES {
             let batch = journal.read_from(next, FETCH_MAX)?;
             if batch.is_empty() {
                 break;
             }
             for (seq, datum) in batch {
                 let delivery = log.submit(topic, key, &wk_wire::frame(schema_id, &datum)).await?;
+                bytes += datum.len();
                 in_flight.push_back((seq, datum, delivery));
                 next = seq + 1;
             }
         }
-        if in_flight.is_empty() {
-            if is_closed {
-                return Ok(());
-            }
-            journal.arrived.notified().await;
-            continue;
+        let found = in_flight.len();
+        while !in_flight.is_empty() {
+            forget(journal, acknowledged(&mut in_flight).await?)?;
         }
-        tokio::select! {
-            biased;
-            done = acknowledged(&mut in_flight) => forget(journal, done?)?,
-            () = journal.arrived.notified(), if in_flight.len() < IN_FLIGHT_MAX => {}
+        match (found, is_closed) {
+            (0, true) => return Ok(()),
+            // There is as much again, perhaps.
+            (GO_RECORDS.., _) | (_, true) => {}
+            (_, false) => journal.gathered(next).await,
         }
     }
 }

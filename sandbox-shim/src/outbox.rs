@@ -1,28 +1,28 @@
-//! The outbox: a session's records on disk until the log has them.
+//! The outbox: one folder per session, one process at a time, and what has to be remembered about its records.
 //!
-//! One folder per session, one process at a time. Records are keyed by their seq; what the log has acknowledged is removed,
-//! and the place of the last one is remembered, so that after a crash the log can be asked what it already has.
+//! The place of the last record that the log acknowledged is remembered, so that after a crash the log can be asked what it
+//! already has.
 //!
 //! ```text
 //! outbox/<session>/lock       held by the process that has it open
-//! outbox/<session>/spool-…    records that are taken (see spool.rs)
-//! outbox/<session>/db/        sled: `records` seq → datum, `state` acked / start, `commands` ids that were carried out
+//! outbox/<session>/spool-…    the records (see spool.rs)
+//! outbox/<session>/db/        sled: `state` acked / start, `commands` ids that were carried out
 //! ```
 
+use crate::spool;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use wk_schemas::RecordId;
 
-/// sled's default is one gigabyte; an outbox is written once and read once.
-const CACHE_BYTES: u64 = 4 << 20;
+/// sled's default is one gigabyte; what is kept in here is a handful of values.
+const CACHE_BYTES: u64 = 256 << 10;
 
 /// The database and the lock of one outbox.
 #[derive(Debug)]
 pub(crate) struct Outbox {
     folder: PathBuf,
     database: sled::Db,
-    records: sled::Tree,
     state: sled::Tree,
     commands: sled::Tree,
     _lock: File,
@@ -54,8 +54,8 @@ impl Outbox {
             // The flusher of the recorder flushes; a second one in sled's own time would only compete with it.
             .flush_every_ms(None)
             .open()?;
+        move_records(&database, folder)?;
         Ok(Self {
-            records: database.open_tree("records")?,
             state: database.open_tree("state")?,
             commands: database.open_tree("commands")?,
             database,
@@ -68,67 +68,23 @@ impl Outbox {
         &self.folder
     }
 
-    /// Adds records and returns once they survive a loss of power.
-    pub(crate) fn put<'a>(&self, records: impl Iterator<Item = (i64, &'a [u8])>) -> Result<(), OutboxError> {
-        let mut batch = sled::Batch::default();
-        for (seq, datum) in records {
-            batch.insert(&key(seq), datum);
-        }
-        self.records.apply_batch(batch)?;
-        self.database.flush()?;
-        Ok(())
-    }
-
-    /// At most `max` records from `seq` on, in order.
-    pub(crate) fn read_from(&self, seq: i64, max: usize) -> Result<Vec<(i64, Vec<u8>)>, OutboxError> {
-        let mut out = Vec::new();
-        for item in self.records.range(key(seq)..).take(max) {
-            let (k, datum) = item?;
-            out.push((seq_of(&k), datum.to_vec()));
-        }
-        Ok(out)
-    }
-
-    /// How many records there are, and their bytes; reads all of them.
-    pub(crate) fn size(&self) -> Result<(u64, u64), OutboxError> {
-        let (mut count, mut bytes) = (0, 0);
-        for item in &self.records {
-            count += 1;
-            bytes += item?.1.len() as u64;
-        }
-        Ok((count, bytes))
-    }
-
-    /// The last record, if there is one.
-    pub(crate) fn last(&self) -> Result<Option<(i64, Vec<u8>)>, OutboxError> {
-        Ok(self.records.last()?.map(|(k, datum)| (seq_of(&k), datum.to_vec())))
-    }
-
-    /// Forgets the records up to and including `acked.seq`.
+    /// Remembers that the log has everything up to and including `acked.seq`.
     ///
-    /// Not flushed: when the power goes now, the records are there again, and the log is asked which it has.
-    pub(crate) fn forget(&self, acked: &Acked) -> Result<(), OutboxError> {
+    /// Not flushed: when it is lost, the log is asked from an earlier place on what it has.
+    pub(crate) fn set_acked(&self, acked: &Acked) -> Result<(), OutboxError> {
         let mut value = Vec::with_capacity(20 + acked.datum.len());
         value.extend_from_slice(&acked.seq.to_be_bytes());
         value.extend_from_slice(&acked.partition.to_be_bytes());
         value.extend_from_slice(&acked.offset.to_be_bytes());
         value.extend_from_slice(&acked.datum);
         self.state.insert("acked", value)?;
-        let mut batch = sled::Batch::default();
-        for item in self.records.range(..=key(acked.seq)) {
-            batch.remove(item?.0);
-        }
-        self.records.apply_batch(batch)?;
         Ok(())
     }
 
-    /// Removes the records before `seq`, which the log has.
-    pub(crate) fn drop_before(&self, seq: i64) -> Result<(), OutboxError> {
-        let mut batch = sled::Batch::default();
-        for item in self.records.range(..key(seq)) {
-            batch.remove(item?.0);
-        }
-        self.records.apply_batch(batch)?;
+    /// Returns once everything that was remembered survives a loss of power. Before records are removed: the one that the next
+    /// record is chained to must not be forgotten with them.
+    pub(crate) fn flush(&self) -> Result<(), OutboxError> {
+        self.database.flush()?;
         Ok(())
     }
 
@@ -184,13 +140,22 @@ impl Outbox {
     }
 }
 
-fn key(seq: i64) -> [u8; 8] {
-    // Seqs start at 0, so the big-endian bytes sort as the numbers do.
-    seq.to_be_bytes()
-}
+/// Where versions before the spool kept its records kept them.
+const RECORDS: &str = "records";
 
-fn seq_of(key: &[u8]) -> i64 {
-    i64::from_be_bytes(key.try_into().expect("keys are made by `key`"))
+/// What an earlier version left becomes the first segment of the spool.
+fn move_records(database: &sled::Db, folder: &Path) -> Result<(), OutboxError> {
+    if !database.tree_names().iter().any(|name| name == RECORDS.as_bytes()) {
+        return Ok(());
+    }
+    let data = database.open_tree(RECORDS)?.iter().values().collect::<Result<Vec<_>, _>>()?;
+    // 1. The records are on the disk a second time. A crash here writes them again.
+    let data = data.iter().map(|datum| &**datum);
+    spool::write_first(folder, data).map_err(|source| OutboxError::Io { path: folder.to_owned(), source })?;
+    // 2. Now the first time is one too many.
+    database.drop_tree(RECORDS)?;
+    database.flush()?;
+    Ok(())
 }
 
 /// Makes a folder that only its owner may enter.
@@ -242,21 +207,17 @@ mod tests {
     use uuid::Uuid;
 
     #[test]
-    fn what_was_put_is_there_after_reopening_until_it_is_acknowledged() {
+    fn what_was_remembered_is_there_after_reopening() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("s");
         let outbox = Outbox::open(&path).unwrap();
-        outbox.put([(0, &b"a"[..]), (1, b"b"), (2, b"c")].into_iter()).unwrap();
+        assert_eq!((outbox.acked().unwrap(), outbox.start().unwrap()), (None, None));
+        let acked = Acked { seq: 1, partition: 3, offset: 77, datum: b"b".to_vec() };
+        outbox.set_acked(&acked).unwrap();
+        outbox.set_start(&[(0, 5), (1, 9)]).unwrap();
         drop(outbox);
         let outbox = Outbox::open(&path).unwrap();
-        assert_eq!(outbox.read_from(1, 9).unwrap(), [(1, b"b".to_vec()), (2, b"c".to_vec())]);
-        assert_eq!(outbox.size().unwrap(), (3, 3));
-        let acked = Acked { seq: 1, partition: 3, offset: 77, datum: b"b".to_vec() };
-        outbox.forget(&acked).unwrap();
         assert_eq!(outbox.acked().unwrap(), Some(acked));
-        assert_eq!(outbox.read_from(0, 9).unwrap(), [(2, b"c".to_vec())]);
-        assert_eq!(outbox.start().unwrap(), None);
-        outbox.set_start(&[(0, 5), (1, 9)]).unwrap();
         assert_eq!(outbox.start().unwrap(), Some(vec![(0, 5), (1, 9)]));
     }
 

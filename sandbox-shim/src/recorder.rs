@@ -1,19 +1,20 @@
 //! Takes events, gives each its place in the session's chain, and keeps it until the log has it.
 //!
 //! ```text
-//! record() ── seal ── spool (write) ──► taken
-//!                        │ flusher: group of records, fsync
-//!                        ▼
-//!                  sled (outbox) ──► durable          both ──► drain ──► log ──► acked, forgotten
+//! record() ── seal ── spool (one write) ──► taken ──► drain ──► log ──► acked, removed
+//!                        │ flusher: fdatasync
+//!                        └──► durable
 //! ```
 //! A record that counts as taken survives `kill -9` of the shim; the flusher makes it survive a loss of power within
-//! `FLUSH_EVERY`; what the log has acknowledged in the meantime is not written a second time. Nothing is dropped: when a
-//! record cannot be taken, the caller is told, and the agent must stop.
+//! `FLUSH_EVERY`, unless the log has acknowledged it in the meantime. Nothing is dropped: when a record cannot be taken, the
+//! caller is told, and the agent must stop.
+//!
+//! Taking a record wakes nobody as a rule: the agent's system call waits for it, and a wake-up costs more than the record. The
+//! flusher and the drain look by themselves, a moment after the first record that they have not seen.
 
 use crate::clock;
 use crate::outbox::{Acked, Outbox, OutboxError};
-use crate::spool::Spool;
-use std::collections::VecDeque;
+use crate::spool::{self, Numbered, Reader, Spool};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -21,16 +22,14 @@ use std::time::Duration;
 use wk_schemas::body::RecordsLost;
 use wk_schemas::{Body, Chain, Digest, Header, MAX_RECORD_BYTES, Origin, RecordId, SessionId, codec};
 
-/// A record as encoded, with its seq.
-pub(crate) type Numbered = (i64, Arc<[u8]>);
-
 pub use crate::contract::{Event, RecordError, Recorder};
 
-/// How long a record waits for company before it is flushed, unless somebody waits for it.
-const FLUSH_EVERY: Duration = Duration::from_millis(20);
+/// How long a record may stay unsafe from a loss of power, unless somebody waits for it. Each flush makes the disk write what the
+/// agent wrote as well, so flushing often slows the agent; a loss of power costs the agent's own files far more than this.
+const FLUSH_EVERY: Duration = Duration::from_millis(100);
 
-/// A segment of the spool is closed at this size even when the log keeps up.
-const SEGMENT_BYTES_MAX: u64 = 8 << 20;
+/// How long a record waits for company on its way to the log, unless somebody waits for it.
+const GATHER_FOR: Duration = Duration::from_millis(4);
 
 /// What is left of the limits for the shim's own last words: that it froze, why it ended.
 const RESERVE_RECORDS: u64 = 64;
@@ -95,11 +94,18 @@ pub enum Pressure {
 #[derive(Debug)]
 pub struct Journal {
     state: Mutex<State>,
-    /// Something changed that a thread waits for: the flusher, a caller of `record_durable`, a guard of the pressure.
-    changed: Condvar,
-    /// There may be something to send.
-    pub(crate) arrived: tokio::sync::Notify,
+    /// There is something to flush, at once or after a while.
+    to_flush: Condvar,
+    /// Something became durable, or never will.
+    flushed: Condvar,
+    /// The pressure has changed, or the journal is closed.
+    pressed: Condvar,
+    /// There is something to send to a drain that had nothing to do.
+    arrived: tokio::sync::Notify,
+    /// What is to be sent does not wait for company.
+    hurried: tokio::sync::Notify,
     outbox: Outbox,
+    reader: Mutex<Reader>,
     limits: Limits,
     flusher: Mutex<Option<std::thread::JoinHandle<()>>>,
 }
@@ -109,8 +115,6 @@ struct State {
     identity: Identity,
     chain: Chain,
     spool: Spool,
-    /// Records that are in the spool and not yet in the database, oldest first.
-    pending: VecDeque<Numbered>,
     /// The first seq that is not yet safe from a loss of power.
     durable_until: i64,
     /// The first seq that the log has not acknowledged.
@@ -120,10 +124,22 @@ struct State {
     /// The last record of the chain, so that a session that died can be closed.
     last_kind: Option<wk_schemas::Kind>,
     pressure: Pressure,
+    /// Somebody waits until what was taken is durable.
     hurry: bool,
+    /// The flusher waits for something to do.
+    flusher_idle: bool,
+    /// The drain waits for something to send.
+    drain_idle: bool,
     was_full: bool,
     failed: Option<String>,
     closed: bool,
+}
+
+impl State {
+    /// Whether something is neither durable nor on the log.
+    fn has_unflushed(&self) -> bool {
+        self.durable_until.max(self.acked_until) < self.chain.next_seq
+    }
 }
 
 impl Journal {
@@ -134,57 +150,55 @@ impl Journal {
     pub fn open(folder: &Path, identity: Identity, limits: Limits) -> Result<Arc<Self>, OutboxError> {
         let outbox = Outbox::open(folder)?;
         let io = |source| OutboxError::Io { path: folder.to_owned(), source };
-        let (spool, found) = Spool::open(folder).map_err(io)?;
+        let damaged = || OutboxError::Damaged { path: folder.to_owned() };
         let acked = outbox.acked()?;
         let acked_until = acked.as_ref().map_or(0, |a| a.seq + 1);
-        let damaged = || OutboxError::Damaged { path: folder.to_owned() };
-
-        // 1. What the spool has goes into the database. A crash here repeats it.
-        let mut spooled = Vec::with_capacity(found.data.len());
-        for datum in &found.data {
-            let seq = codec::walk(datum).map_err(|_| damaged())?.seq;
-            if seq >= acked_until {
-                spooled.push((seq, datum.as_slice()));
-            }
+        let (spool, found) = Spool::open(folder, acked_until).map_err(|source| match source.kind() {
+            std::io::ErrorKind::InvalidData => damaged(),
+            _ => io(source),
+        })?;
+        if found.torn_bytes > 0 {
+            tracing::warn!(
+                bytes = found.torn_bytes,
+                "the outbox holds the beginning of a record that was being written"
+            );
         }
-        outbox.put(spooled.iter().copied())?;
-        // 2. From here on the spool's old segments say nothing new.
-        for segment in &found.segments {
-            fs::remove_file(segment).map_err(io)?;
-        }
-
-        let last = match outbox.last()? {
-            Some((_, datum)) => Some(datum),
-            None => acked.map(|a| a.datum),
-        };
         let mut chain = Chain::default();
         let mut last_kind = None;
-        if let Some(datum) = &last {
-            let view = codec::walk(datum).map_err(|_| damaged())?;
-            chain = Chain { next_seq: view.seq + 1, last: Digest::of(datum) };
-            last_kind = Some(view.kind);
+        // After a loss of power the log may have more than the spool, which was not flushed because the log was faster.
+        for datum in found.last.into_iter().chain(acked.map(|a| a.datum)) {
+            let view = codec::walk(&datum).map_err(|_| damaged())?;
+            if view.seq >= chain.next_seq {
+                chain = Chain::after(view.seq, &datum);
+                last_kind = Some(view.kind);
+            }
         }
-        let (waiting_records, waiting_bytes) = outbox.size()?;
         let journal = Arc::new(Self {
             state: Mutex::new(State {
                 identity,
                 chain,
                 spool,
-                pending: VecDeque::new(),
-                durable_until: chain.next_seq,
+                // What an earlier process left may not be on the disk yet.
+                durable_until: acked_until,
                 acked_until,
-                waiting_records,
-                waiting_bytes,
+                waiting_records: found.records,
+                waiting_bytes: found.bytes,
                 last_kind,
                 pressure: Pressure::Low,
                 hurry: false,
+                flusher_idle: false,
+                drain_idle: false,
                 was_full: false,
                 failed: None,
                 closed: false,
             }),
-            changed: Condvar::new(),
+            to_flush: Condvar::new(),
+            flushed: Condvar::new(),
+            pressed: Condvar::new(),
             arrived: tokio::sync::Notify::new(),
+            hurried: tokio::sync::Notify::new(),
             outbox,
+            reader: Mutex::default(),
             limits,
             flusher: Mutex::new(None),
         });
@@ -201,13 +215,10 @@ impl Journal {
     /// As [`Journal::open`].
     pub fn identity_in(folder: &Path) -> Result<Option<Identity>, OutboxError> {
         let outbox = Outbox::open(folder)?;
-        let found = crate::spool::read(folder).map_err(|source| OutboxError::Io { path: folder.to_owned(), source })?;
-        let datum = match found.data.into_iter().next_back() {
+        let last = spool::last_in(folder).map_err(|source| OutboxError::Io { path: folder.to_owned(), source })?;
+        let datum = match last {
             Some(datum) => Some(datum),
-            None => match outbox.last()? {
-                Some((_, datum)) => Some(datum),
-                None => outbox.acked()?.map(|a| a.datum),
-            },
+            None => outbox.acked()?.map(|a| a.datum),
         };
         let Some(datum) = datum else { return Ok(None) };
         let header = codec::decode(&datum).map_err(|_| OutboxError::Damaged { path: folder.to_owned() })?.header;
@@ -265,7 +276,7 @@ impl Journal {
     #[must_use]
     pub fn pressure_after(&self, known: Pressure) -> Option<Pressure> {
         let state = self
-            .changed
+            .pressed
             .wait_while(self.lock(), |s| s.pressure == known && !s.closed)
             .unwrap_or_else(PoisonError::into_inner);
         (!state.closed).then_some(state.pressure)
@@ -284,8 +295,10 @@ impl Journal {
     /// [`RecordError::Storage`] when something could not be made durable; it is in the spool.
     pub fn close(&self) -> Result<(), RecordError> {
         self.lock().closed = true;
-        self.changed.notify_all();
+        self.to_flush.notify_all();
+        self.pressed.notify_all();
         self.arrived.notify_one();
+        self.hurried.notify_one();
         let thread = self.flusher.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread
             && thread.join().is_err()
@@ -303,27 +316,41 @@ impl Journal {
         &self.outbox
     }
 
-    /// At most `max` records from `seq` on, in order; from memory when they are there.
+    /// At most `max` records from `seq` on that the log has not acknowledged, in order.
     pub(crate) fn read_from(&self, seq: i64, max: usize) -> Result<Vec<Numbered>, OutboxError> {
-        {
-            let state = self.lock();
-            if seq >= state.chain.next_seq {
-                return Ok(Vec::new());
-            }
-            if let Some((first, _)) = state.pending.front()
-                && *first <= seq
+        let mut out = Vec::new();
+        let mut seq = seq.max(self.acked_until());
+        let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        while out.len() < max {
+            let Some(segment) = self.lock().spool.segment_of(seq) else { break };
+            let left = max - out.len();
+            let io = |source| OutboxError::Io { path: self.folder(), source };
+            reader.read(self.outbox.folder(), &segment, seq, left, &mut out).map_err(io)?;
+            seq = out.last().map_or(seq, |(seq, _)| seq + 1);
+        }
+        Ok(out)
+    }
+
+    /// Waits until there is a record at or behind `seq` and has been for a moment, or the journal is closed. Cancel safe.
+    pub(crate) async fn gathered(&self, seq: i64) {
+        loop {
             {
-                let skip = usize::try_from(seq - first).unwrap_or(usize::MAX);
-                return Ok(state.pending.iter().skip(skip).take(max).cloned().collect());
+                let mut state = self.lock();
+                let is_there = state.chain.next_seq > seq;
+                state.drain_idle = !is_there;
+                if state.closed {
+                    return;
+                }
+                if is_there {
+                    break;
+                }
             }
+            self.arrived.notified().await;
         }
-        let stored = self.outbox.read_from(seq, max)?;
-        if stored.is_empty() {
-            // What lies before `seq` in memory's stead was acknowledged long ago.
-            let state = self.lock();
-            return Ok(state.pending.iter().filter(|(s, _)| *s >= seq).take(max).cloned().collect());
+        tokio::select! {
+            () = tokio::time::sleep(GATHER_FOR) => {}
+            () = self.hurried.notified() => {}
         }
-        Ok(stored.into_iter().map(|(seq, datum)| (seq, datum.into())).collect())
     }
 
     /// The first seq that the log has not acknowledged.
@@ -334,7 +361,7 @@ impl Journal {
     /// The log has everything up to and including `acked.seq`: `records` records of `bytes` bytes more than before.
     pub(crate) fn acknowledge(&self, acked: &Acked, records: u64, bytes: u64) -> Result<(), OutboxError> {
         // The database first: when it fails, the records are sent again, which readers bear.
-        self.outbox.forget(acked)?;
+        self.outbox.set_acked(acked)?;
         let mut state = self.lock();
         state.acked_until = state.acked_until.max(acked.seq + 1);
         state.waiting_records = state.waiting_records.saturating_sub(records);
@@ -343,7 +370,22 @@ impl Journal {
             && !self.limits.is_over(Limits::LOW, state.waiting_records, state.waiting_bytes)
         {
             state.pressure = Pressure::Low;
-            self.changed.notify_all();
+            self.pressed.notify_all();
+        }
+        let waited_for = state.hurry;
+        let acked_until = state.acked_until;
+        let over = state.spool.take_before(acked_until);
+        drop(state);
+        if waited_for {
+            self.flushed.notify_all();
+        }
+        if !over.is_empty() {
+            // 1. What the next record is chained to is remembered for good.
+            self.outbox.flush()?;
+            // 2. Then the records may go. A crash in between leaves them, and the next start skips them.
+            for path in over {
+                fs::remove_file(&path).map_err(|source| OutboxError::Io { path, source })?;
+            }
         }
         Ok(())
     }
@@ -364,12 +406,12 @@ impl Journal {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // A panic while the lock was held left at most a record that is in the spool and not in `pending`; the next start
+        // A panic while the lock was held left at most a record that is in the spool and not in the chain; the next start
         // finds it. To stop recording because of it would be worse.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn take(&self, event: Event) -> Result<(RecordId, i64), RecordError> {
+    fn take(&self, event: Event, hurry: bool) -> Result<(RecordId, i64), RecordError> {
         let id = RecordId(clock::new_id());
         let mut state = self.lock();
         if state.closed {
@@ -394,26 +436,34 @@ impl Journal {
             let lost = lost(record.kind(), datum.len());
             (record, datum) = chain.seal(record.header, lost);
         }
-        if let Err(error) = state.spool.append(&datum, chain.last) {
+        let seq = state.chain.next_seq;
+        if let Err(error) = state.spool.append(seq, &datum, chain.last) {
             let detail = format!("{}: {error}", self.outbox.folder().display());
             self.fail(&mut state, detail.clone());
             return Err(RecordError::Storage { detail });
         }
-        let seq = state.chain.next_seq;
         state.chain = chain;
         state.last_kind = Some(record.kind());
         state.waiting_records += 1;
         state.waiting_bytes += datum.len() as u64;
-        state.pending.push_back((seq, datum.into()));
         let over = self.limits.is_over(Limits::HIGH, state.waiting_records, state.waiting_bytes);
         if over && state.pressure == Pressure::Low {
             state.pressure = Pressure::High;
-            self.changed.notify_all();
-        } else if state.pending.len() == 1 {
-            self.changed.notify_all();
+            self.pressed.notify_all();
         }
+        state.hurry |= hurry;
+        let flush = hurry || std::mem::take(&mut state.flusher_idle);
+        let send = std::mem::take(&mut state.drain_idle);
         drop(state);
-        self.arrived.notify_one();
+        if flush {
+            self.to_flush.notify_all();
+        }
+        if send {
+            self.arrived.notify_one();
+        }
+        if hurry {
+            self.hurried.notify_one();
+        }
         Ok((id, seq))
     }
 
@@ -434,100 +484,69 @@ impl Journal {
         state.spool.release_reserve();
         state.failed.get_or_insert(detail);
         state.pressure = Pressure::Failed;
-        self.changed.notify_all();
+        self.pressed.notify_all();
+        self.flushed.notify_all();
+        self.to_flush.notify_all();
     }
 
     fn flush_until_closed(&self) {
+        let mut state = self.lock();
         loop {
-            let mut state = self
-                .changed
-                .wait_while(self.lock(), |s| !s.closed && (s.pending.is_empty() || s.failed.is_some()))
+            state.flusher_idle = true;
+            state = self
+                .to_flush
+                .wait_while(state, |s| !s.closed && s.failed.is_none() && !s.has_unflushed())
                 .unwrap_or_else(PoisonError::into_inner);
-            if state.pending.is_empty() || state.failed.is_some() {
+            state.flusher_idle = false;
+            if state.failed.is_some() || !state.has_unflushed() {
                 return;
             }
-            if !state.hurry && !state.closed {
-                state = self
-                    .changed
-                    .wait_timeout_while(state, FLUSH_EVERY, |s| !s.hurry && !s.closed)
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .0;
-            }
-            let state = self.flush(state);
-            if state.closed && (state.pending.is_empty() || state.failed.is_some()) {
-                return;
+            state = self
+                .to_flush
+                .wait_timeout_while(state, FLUSH_EVERY, |s| !s.hurry && !s.closed && s.failed.is_none())
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+            if state.has_unflushed() {
+                state = self.flush(state);
             }
         }
     }
 
-    /// Moves what is pending into the database, without holding the lock while the disk works.
+    /// Makes durable what was taken so far, without holding the lock while the disk works.
     fn flush<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
         state.hurry = false;
-        let records: Vec<Numbered> =
-            state.pending.iter().filter(|(seq, _)| *seq >= state.acked_until).cloned().collect();
-        let Some(until) = state.pending.back().map(|(seq, _)| seq + 1) else { return state };
-        if records.is_empty() && state.spool.bytes() < SEGMENT_BYTES_MAX && !state.closed {
-            // The log was faster. The segment stays until it is worth a new one: a crash finds acknowledged records in it
-            // and skips them.
-            state.pending.clear();
-            state.durable_until = until;
-            return state;
-        }
-        let before = match state.spool.rotate() {
-            Ok(before) => before,
-            Err(error) => {
-                let detail = format!("{}: {error}", self.outbox.folder().display());
-                self.fail(&mut state, detail);
-                return state;
-            }
-        };
+        let until = state.chain.next_seq;
+        let unsynced = state.spool.unsynced();
         drop(state);
-        let stored = self.outbox.put(records.iter().map(|(seq, datum)| (*seq, &**datum)));
-        let removed =
-            stored.and_then(|()| fs::remove_file(&before).map_err(|source| OutboxError::Io { path: before, source }));
+        let synced = unsynced.sync();
         let mut state = self.lock();
-        match removed {
-            Ok(()) => {
-                while state.pending.front().is_some_and(|(seq, _)| *seq < until) {
-                    state.pending.pop_front();
-                }
-                state.durable_until = until;
-                self.sweep(&state);
-                self.changed.notify_all();
-            }
-            Err(error) => {
-                let detail = error.to_string();
-                self.fail(&mut state, detail);
-            }
+        match synced {
+            Ok(()) => state.durable_until = until,
+            Err(error) => self.fail(&mut state, format!("{}: {error}", self.outbox.folder().display())),
         }
+        self.flushed.notify_all();
         state
-    }
-
-    /// Removes records that the log acknowledged while they were on their way into the database.
-    fn sweep(&self, state: &State) {
-        if let Err(error) = self.outbox.drop_before(state.acked_until) {
-            tracing::warn!(%error, "acknowledged records stay in the outbox");
-        }
     }
 }
 
 impl Recorder for Journal {
     fn record(&self, event: Event) -> Result<RecordId, RecordError> {
-        self.take(event).map(|(id, _)| id)
+        self.take(event, false).map(|(id, _)| id)
     }
 
     fn record_durable(&self, event: Event) -> Result<RecordId, RecordError> {
-        let (id, seq) = self.take(event)?;
+        let (id, seq) = self.take(event, true)?;
         let mut state = self.lock();
         while state.durable_until <= seq && state.acked_until <= seq {
             if let Some(detail) = &state.failed {
                 return Err(RecordError::Storage { detail: detail.clone() });
             }
             if !state.hurry {
+                // The flush under way began before this record was there.
                 state.hurry = true;
-                self.changed.notify_all();
+                self.to_flush.notify_all();
             }
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self.flushed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         Ok(id)
     }
@@ -647,6 +666,37 @@ mod tests {
         let next = codec::decode(&journal.read_from(0, 9).unwrap()[0].1).unwrap();
         assert_eq!((next.header.seq, next.header.prev_digest), (4, Digest::of(&datum)));
         journal.close().unwrap();
+    }
+
+    #[test]
+    fn what_an_earlier_version_kept_in_its_database_is_taken_over_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = Journal::open(folder.path(), identity("s"), ROOMY).unwrap();
+        for n in 0..6 {
+            journal.record(event(&n.to_string(), Origin::Kernel)).unwrap();
+        }
+        let written = journal.read_from(0, 9).unwrap();
+        journal.close().unwrap();
+        drop(journal);
+        // As that version left it when it was killed: all but the last two in the database, and all but the first two in the spool.
+        for entry in fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().path()).filter(|p| p.is_file()) {
+            fs::remove_file(entry).unwrap();
+        }
+        let (mut spool, _) = Spool::open(folder.path(), 0).unwrap();
+        for (seq, datum) in &written[2..] {
+            spool.append(*seq, datum, Digest::of(datum)).unwrap();
+        }
+        let database = sled::open(folder.path().join("db")).unwrap();
+        let records = database.open_tree("records").unwrap();
+        for (seq, datum) in &written[..4] {
+            records.insert(seq.to_be_bytes(), &**datum).unwrap();
+        }
+        drop((records, database, spool));
+        for _ in 0..2 {
+            let journal = Journal::open(folder.path(), identity("s"), ROOMY).unwrap();
+            assert_eq!((journal.read_from(0, 9).unwrap(), journal.waiting().0), (written.clone(), 6));
+            journal.close().unwrap();
+        }
     }
 
     #[test]

@@ -101,7 +101,7 @@ fn send(journal: &Journal, log: &LogAddress, patience: Duration) -> Result<u64, 
             std::future::pending::<()>().await;
         };
         tokio::select! {
-            done = drain::drain(journal, log, &give_up) => done.map(drop),
+            done = drain::drain(journal, log, &give_up, None) => done.map(drop),
             () = timer => Ok(()),
         }
     })?;

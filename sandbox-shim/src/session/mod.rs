@@ -2,10 +2,12 @@
 //!
 //! ```text
 //! 1 outbox, policy      4 drain                      7 wait for the agent, pass signals on
-//! 2 end of the commands 5 launch: session_started,   8 session_ended, close the outbox
-//!   topic                 policy_applied             9 wait until the log has everything
-//! 3 socket, adapter     6 commands, pressure, stream
+//! 2 knock at the log    5 launch: session_started,   8 session_ended, close the outbox
+//! 3 socket, adapter       policy_applied             9 wait until the log has everything
+//!                       6 commands, pressure, stream
 //! ```
+//! The log is reached while the agent already runs: its records wait in the outbox, and commands are listened to before the first
+//! of them is sent. An agent whose log is not reached within `connect_patience` stands still until it is.
 //! Whatever fails before 5 means that nothing is started. Whatever fails after it stops the agent.
 
 mod host;
@@ -23,7 +25,7 @@ use crate::clock;
 use crate::config::{Config, SOCKET_VARIABLE};
 use crate::contract::{Event, RecordError, Recorder};
 use crate::control::{Brake, Cause, Control};
-use crate::drain::{self, LogAddress};
+use crate::drain::LogAddress;
 use crate::outbox::{OutboxError, make_private};
 use crate::policy::{Places, Policy, PolicyError};
 use crate::recorder::{Identity, Journal};
@@ -33,9 +35,8 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::Duration;
 use wk_schemas::body::{PolicyApplied, SessionEnded, SessionStarted};
-use wk_schemas::{Body, Kind, Origin, SessionId, Topic};
+use wk_schemas::{Body, Kind, Origin, SessionId};
 
 /// What to run, and for whom.
 #[derive(Debug, Clone)]
@@ -166,7 +167,7 @@ pub fn run_session(config: &SessionConfig, started: impl FnOnce(&SessionId)) -> 
         config.config.limits(),
     )?;
     drop(opening);
-    let command_starts = parts::block_on(commands_end(config))?
+    parts::knock(&config.log.brokers, config.config.connect_patience)
         .map_err(|source| SessionError::NoLog { brokers: config.log.brokers.bootstrap.clone(), source })?;
 
     let folder = parts::RuntimeFolder::make()?;
@@ -208,7 +209,8 @@ pub fn run_session(config: &SessionConfig, started: impl FnOnce(&SessionId)) -> 
     let brake_slot: Arc<OnceLock<Arc<Brake>>> = Arc::default();
     let door = parts::open_door(&invocation.socket, speakers, &adapter, &ear, &brake_slot)?;
     let receiver = otlp.map(|otlp| parts::receive_otlp(otlp, &adapter, &ear, &brake_slot)).transpose()?;
-    let drain = parts::Draining::begin(Arc::clone(&journal), config.log.clone());
+    let (reached, when_reached) = tokio::sync::oneshot::channel();
+    let drain = parts::Draining::begin(Arc::clone(&journal), config.log.clone(), reached);
     parts::bring_leftovers(outboxes, config.log.clone(), config.config.drain_patience);
 
     let began = clock::instant();
@@ -247,7 +249,13 @@ pub fn run_session(config: &SessionConfig, started: impl FnOnce(&SessionId)) -> 
             journal.outbox().first_time(id).map_err(|e| e.to_string())
         })
     });
-    let tailing = parts::Tailing::begin(Arc::clone(&control), config.log.brokers.clone(), command_starts);
+    let tailing = parts::Tailing::begin(
+        Arc::clone(&control),
+        Arc::clone(&brake),
+        config.log.brokers.clone(),
+        when_reached,
+        config.config.connect_patience,
+    );
     let guard = parts::guard_pressure(Arc::clone(&journal), Arc::clone(&brake));
     let listening = parts::listen(stdin, stdout, &adapter, &ear, &brake);
     let signals = parts::Signals::forward(Arc::clone(&running));
@@ -349,22 +357,6 @@ fn call_table(
         Some(_) | None => Vec::new(),
     };
     Ok(CallTable::new(Some(config.home.clone()), programs, hooks))
-}
-
-/// How long to wait before the log is asked again.
-const ASK_AGAIN: Duration = Duration::from_millis(250);
-
-async fn commands_end(config: &SessionConfig) -> anyhow::Result<Vec<(i32, i64)>> {
-    let until = clock::instant() + config.config.connect_patience;
-    loop {
-        let ask = drain::ends(&config.log.brokers, Topic::Commands.name());
-        let left = until.saturating_duration_since(clock::instant());
-        match tokio::time::timeout(left, ask).await.context("no answer in time")? {
-            // A topic that was made a moment ago has no leader yet, and a broker that starts knows no topics.
-            Err(_) if clock::instant() + ASK_AGAIN < until => tokio::time::sleep(ASK_AGAIN).await,
-            answer => return answer,
-        }
-    }
 }
 
 /// The first two records of a session; written by the supervision right before the agent's program is executed.

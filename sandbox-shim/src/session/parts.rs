@@ -9,7 +9,7 @@ use crate::agents::{Adapter, Invocation};
 use crate::clock;
 use crate::contract::{Decision, RecordError, Ticket};
 use crate::control::{Brake, Control, Effect, Hands, Stopper};
-use crate::drain::{self, LogAddress};
+use crate::drain::{self, Ends, LogAddress, WhenReached};
 use crate::outbox::make_private;
 use crate::policy::{Places, Policy};
 use crate::recorder::{Journal, Pressure};
@@ -17,13 +17,14 @@ use crate::supervise::Running;
 use anyhow::Context as _;
 use std::fs::{self, File};
 use std::io::{IsTerminal as _, Read, Write};
-use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use wk_schemas::body::PolicyApplied;
 use wk_wire::Brokers;
@@ -32,12 +33,47 @@ fn runtime() -> anyhow::Result<Runtime> {
     Builder::new_current_thread().enable_all().build().context("failed to start a runtime")
 }
 
-/// Runs one question to the end, on a thread of its own: the caller may be inside a runtime.
-pub(super) fn block_on<T: Send>(future: impl Future<Output = T> + Send) -> anyhow::Result<T> {
-    std::thread::scope(|scope| {
-        let asking = scope.spawn(move || runtime().map(|r| r.block_on(future)));
-        asking.join().unwrap_or_else(|_| Err(anyhow::anyhow!("a thread of the shim panicked")))
-    })
+/// How long one look at whether a broker is there may take, and how long until the next.
+const KNOCK_FOR: Duration = Duration::from_secs(1);
+const KNOCK_AGAIN: Duration = Duration::from_millis(100);
+
+/// Waits until a broker takes a connection, at most `patience`. That is as much as a start waits for; what else has to be asked is
+/// asked while the agent runs, and its records wait in the outbox meanwhile.
+///
+/// # Errors
+/// The last answer, when none did.
+pub(super) fn knock(brokers: &Brokers, patience: Duration) -> anyhow::Result<()> {
+    let until = clock::instant() + patience;
+    loop {
+        let tried = knock_once(brokers, until);
+        if tried.is_ok() || clock::instant() + KNOCK_AGAIN >= until {
+            return tried;
+        }
+        std::thread::sleep(KNOCK_AGAIN);
+    }
+}
+
+fn knock_once(brokers: &Brokers, until: Instant) -> anyhow::Result<()> {
+    let mut last = anyhow::anyhow!("no broker is named");
+    for broker in brokers.bootstrap.split(',').map(str::trim).filter(|broker| !broker.is_empty()) {
+        // A list of brokers may say by which protocol: `SASL_SSL://host:port`.
+        let place = broker.split_once("://").map_or(broker, |(_, place)| place);
+        let addresses = match place.to_socket_addrs() {
+            Ok(addresses) => addresses,
+            Err(error) => {
+                last = anyhow::Error::from(error).context(format!("`{broker}` is not a host and a port"));
+                continue;
+            }
+        };
+        for address in addresses {
+            let left = until.saturating_duration_since(clock::instant()).clamp(Duration::from_millis(1), KNOCK_FOR);
+            match TcpStream::connect_timeout(&address, left) {
+                Ok(_) => return Ok(()),
+                Err(error) => last = anyhow::Error::from(error).context(format!("{address} takes no connection")),
+            }
+        }
+    }
+    Err(last)
 }
 
 /// A private folder that the agent may read; removed at the end.
@@ -158,11 +194,15 @@ pub(super) struct Draining {
 }
 
 impl Draining {
-    pub(super) fn begin(journal: Arc<Journal>, log: LogAddress) -> Self {
+    /// `reached` is told from where on there may be commands, once the log has been reached.
+    pub(super) fn begin(journal: Arc<Journal>, log: LogAddress, reached: oneshot::Sender<Ends>) -> Self {
         let give_up = CancellationToken::new();
         let (sending, giving_up) = (Arc::clone(&journal), give_up.clone());
+        let reached = WhenReached { tell: reached, began_at: clock::now() };
         let thread = std::thread::spawn(move || {
-            let drained = runtime().map(|r| r.block_on(drain::drain(&sending, &log, &giving_up)));
+            // The threads of the client that it starts inherit this.
+            crate::sys::process::give_way().ok();
+            let drained = runtime().map(|r| r.block_on(drain::drain(&sending, &log, &giving_up, Some(reached))));
             match drained {
                 Ok(Ok(_)) => {}
                 Ok(Err(error)) => tracing::error!(%error, "the outbox cannot be drained"),
@@ -186,13 +226,16 @@ impl Draining {
 
 /// Sends what earlier sessions left, beside this one. When this process ends first, the next one goes on with it.
 pub(super) fn bring_leftovers(outboxes: PathBuf, log: LogAddress, patience: Duration) {
-    std::thread::spawn(move || match super::drain_leftovers(&outboxes, &log, patience) {
-        Ok(left) => {
-            for outbox in left {
-                tracing::info!(session_id = %outbox.session_id, waiting = outbox.waiting, "an earlier session's records were sent");
+    std::thread::spawn(move || {
+        crate::sys::process::give_way().ok();
+        match super::drain_leftovers(&outboxes, &log, patience) {
+            Ok(left) => {
+                for outbox in left {
+                    tracing::info!(session_id = %outbox.session_id, waiting = outbox.waiting, "an earlier session's records were sent");
+                }
             }
+            Err(error) => tracing::warn!(%error, "what earlier sessions left could not be sent"),
         }
-        Err(error) => tracing::warn!(%error, "what earlier sessions left could not be sent"),
     });
 }
 
@@ -204,11 +247,23 @@ pub(super) struct Tailing {
 }
 
 impl Tailing {
-    pub(super) fn begin(control: Arc<Control>, brokers: Brokers, starts: Vec<(i32, i64)>) -> Self {
+    /// Begins once `reached` says where. Until then no command can arrive: the agent goes on for `patience`, then it stands still
+    /// until the log has been reached.
+    pub(super) fn begin(
+        control: Arc<Control>,
+        brake: Arc<Brake>,
+        brokers: Brokers,
+        reached: oneshot::Receiver<Ends>,
+        patience: Duration,
+    ) -> Self {
         let stop = CancellationToken::new();
         let stopping = stop.clone();
+        let tail = async move {
+            let Some(starts) = until_reached(reached, &brake, patience, &stopping).await else { return };
+            control.tail(&brokers, starts, stopping).await;
+        };
         let thread = std::thread::spawn(move || match runtime() {
-            Ok(runtime) => runtime.block_on(control.tail(&brokers, starts, stopping)),
+            Ok(runtime) => runtime.block_on(tail),
             Err(error) => tracing::error!(%error, "commands cannot be read"),
         });
         Self { stop, thread }
@@ -244,6 +299,31 @@ impl Drop for TimeLimit {
         self.end = None;
         drop(self.thread.take().map(JoinHandle::join));
     }
+}
+
+/// Waits until the log has been reached, and stops the agent meanwhile when that takes too long; `None` when there is no log to be
+/// reached any more.
+async fn until_reached(
+    mut reached: oneshot::Receiver<Ends>,
+    brake: &Brake,
+    patience: Duration,
+    stopping: &CancellationToken,
+) -> Option<Ends> {
+    tokio::select! {
+        starts = &mut reached => return starts.ok(),
+        () = stopping.cancelled() => return None,
+        () = tokio::time::sleep(patience) => {}
+    }
+    brake.freeze(
+        Stopper::Log,
+        &own_cause(format!("the log was not reached within {patience:?}, so no command can arrive")),
+    );
+    let starts = tokio::select! {
+        starts = &mut reached => starts.ok(),
+        () = stopping.cancelled() => None,
+    };
+    brake.resume(Stopper::Log, &own_cause("the log has been reached"));
+    starts
 }
 
 /// Freezes the session while the outbox is nearly full, and ends it when nothing can be taken any more.

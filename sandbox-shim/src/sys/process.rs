@@ -285,6 +285,16 @@ pub(crate) fn go_first() -> io::Result<()> {
     check_int(unsafe { libc::sched_setscheduler(0, policy, std::ptr::from_ref(&parameters)) }).map(drop)
 }
 
+/// Lets the calling thread, and those it starts, never take the processor from another that runs: for work that nobody waits for.
+///
+/// # Errors
+/// What the kernel says.
+pub(crate) fn give_way() -> io::Result<()> {
+    let parameters = libc::sched_param { sched_priority: 0 };
+    // SAFETY: the kernel reads one set of parameters; 0 means the calling thread.
+    check_int(unsafe { libc::sched_setscheduler(0, libc::SCHED_BATCH, std::ptr::from_ref(&parameters)) }).map(drop)
+}
+
 /// Raises the limit of open descriptors to the most that is allowed, and returns the limit before.
 ///
 /// # Errors
