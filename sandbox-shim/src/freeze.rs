@@ -5,6 +5,9 @@
 //! for a while; its trapped calls wait at the gate meanwhile.
 //!
 //! A process whose call waits for the shim is not seen by the freezer, but stands still all the same: the gate is shut.
+//!
+//! Signals are seen by whoever waits for its children: a shell whose job is stopped takes the terminal back. So parents are
+//! stopped before their children and go on after them, and what a shell had stopped before stays stopped.
 
 use crate::clock;
 use crate::launch::frame;
@@ -13,12 +16,14 @@ use crate::sys;
 use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// On a machine that has other work than this, stopping and dying may take a while; longer only behind a disk that does not answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 const LOOK_AGAIN: Duration = Duration::from_micros(200);
+/// How long one level of the tree may take to stand still before the next is stopped all the same.
+const A_LEVEL: Duration = Duration::from_millis(5);
 /// The freezer says when it is done, unless a call waits for the shim; then every process has to be looked at.
 const LOOK_CLOSER_AFTER: Duration = Duration::from_millis(4);
 
@@ -57,6 +62,8 @@ pub(crate) struct Brake {
     pub init: i32,
     /// The line to it.
     pub line: Arc<Line>,
+    /// Where signals stop the tree: the processes that had been stopped before, by whoever controls them. `None` while it runs.
+    pub stopped_before: Mutex<Option<BTreeSet<i32>>>,
 }
 
 impl Brake {
@@ -75,6 +82,13 @@ impl Brake {
     pub(crate) fn stop(&self, start: Instant) -> Result<Stopped, FreezeError> {
         let method = self.method();
         let failed = |source| FreezeError { method, source };
+        if self.cgroup.is_none() {
+            let mut before = self.stopped_before.lock().unwrap_or_else(PoisonError::into_inner);
+            if before.is_none() {
+                *before = Some(self.tree().into_iter().filter(|pid| is_stopped(*pid)).collect());
+                self.stop_parents();
+            }
+        }
         self.order_stop().map_err(failed)?;
         let mut known = BTreeSet::new();
         loop {
@@ -104,6 +118,24 @@ impl Brake {
         }
     }
 
+    /// Stops those that have children, from the top down: a shell that waits for its job looks at it once more when a signal wakes
+    /// it, even the one that stops it, and must not find it stopped.
+    fn stop_parents(&self) {
+        let mut level = children(self.init);
+        while !level.is_empty() {
+            level.retain(|pid| !children(*pid).is_empty());
+            for pid in &level {
+                // One that has ended meanwhile is nobody's parent any more.
+                sys::process::kill(*pid, libc::SIGSTOP).ok();
+            }
+            let until = clock::instant() + A_LEVEL;
+            while level.iter().any(|pid| !stands_still(*pid)) && clock::instant() < until {
+                std::thread::sleep(LOOK_AGAIN / 4);
+            }
+            level = level.into_iter().flat_map(children).collect();
+        }
+    }
+
     /// What the kernel's freezer says; it never says so while a call waits for the shim.
     fn is_frozen(&self) -> bool {
         let events = self.cgroup.as_ref().map(|cgroup| std::fs::read_to_string(cgroup.join("cgroup.events")));
@@ -126,15 +158,23 @@ impl Brake {
     /// # Errors
     /// [`FreezeError`] when the kernel refuses.
     pub(crate) fn resume(&self) -> Result<(), FreezeError> {
-        let resumed = match (&self.cgroup, self.namespaces) {
-            (Some(cgroup), _) => std::fs::write(cgroup.join("cgroup.freeze"), "0"),
-            (None, true) => self.line.order(frame::RESUME, 0),
-            (None, false) => {
-                self.signal_tree(libc::SIGCONT);
-                Ok(())
-            }
+        let resumed = match &self.cgroup {
+            Some(cgroup) => std::fs::write(cgroup.join("cgroup.freeze"), "0"),
+            None => self.continue_tree(),
         };
         resumed.map_err(|source| FreezeError { method: self.method(), source })
+    }
+
+    /// Lets every process go on that ran before, children before their parents. Nothing forks meanwhile but what goes on already.
+    fn continue_tree(&self) -> io::Result<()> {
+        let before = self.stopped_before.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default();
+        for pid in self.walk().into_iter().rev().filter(|pid| !before.contains(pid)) {
+            match sys::process::kill(pid, libc::SIGCONT) {
+                Err(error) if sys::errno(&error) != libc::ESRCH => return Err(error),
+                Ok(()) | Err(_) => {}
+            }
+        }
+        Ok(())
     }
 
     /// Kills every process; those that were there. They are dying, not dead, when this returns.
@@ -179,31 +219,35 @@ impl Brake {
             let pids = list.lines().filter_map(|line| line.parse().ok());
             return pids.filter(|pid| *pid != self.init && *pid != 0).collect();
         }
-        let mut tree = BTreeSet::new();
+        self.walk().into_iter().collect()
+    }
+
+    /// Every process below the init, each behind its parent.
+    fn walk(&self) -> Vec<i32> {
+        let (mut walked, mut met) = (Vec::new(), BTreeSet::new());
         let mut look = vec![self.init];
         while let Some(pid) = look.pop() {
             for child in children(pid) {
-                if tree.insert(child) {
+                if met.insert(child) {
+                    walked.push(child);
                     look.push(child);
                 }
             }
         }
-        tree
+        walked
     }
 
     fn signal_tree(&self, signal: i32) {
         let mut known = BTreeSet::new();
         // A process that forks while the tree is walked leaves children behind, so it is walked until it holds nothing new.
         for _ in 0..100 {
-            let tree = self.tree();
-            let fresh: Vec<i32> = tree.difference(&known).copied().collect();
+            let fresh: Vec<i32> = self.walk().into_iter().filter(|pid| known.insert(*pid)).collect();
             if fresh.is_empty() {
                 return;
             }
             for pid in fresh {
                 sys::process::kill(pid, signal).ok();
             }
-            known = tree;
         }
     }
 
@@ -231,17 +275,24 @@ fn children(pid: i32) -> Vec<i32> {
 /// The state letter of each thread of a process.
 fn states(pid: i32) -> Vec<u8> {
     let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
-    let letters = threads.flatten().filter_map(|thread| {
-        let stat = std::fs::read(thread.path().join("stat")).ok()?;
-        let after = stat.iter().rposition(|byte| *byte == b')')?;
-        stat.get(after + 2).copied()
-    });
+    let letters = threads.flatten().filter_map(|thread| state_in(&std::fs::read(thread.path().join("stat")).ok()?));
     letters.collect()
+}
+
+/// The state letter: it stands behind the name, which is in parentheses and may itself hold any byte.
+fn state_in(stat: &[u8]) -> Option<u8> {
+    let after = stat.iter().rposition(|byte| *byte == b')')?;
+    stat.get(after + 2).copied()
 }
 
 /// Not running and not about to run: frozen or stopped, asleep in a call that the gate holds back, or dead.
 fn stands_still(pid: i32) -> bool {
     !states(pid).contains(&b'R')
+}
+
+/// A stop is of the whole process, so its first thread speaks for all.
+fn is_stopped(pid: i32) -> bool {
+    std::fs::read(format!("/proc/{pid}/stat")).is_ok_and(|stat| state_in(&stat) == Some(b'T'))
 }
 
 fn is_alive(pid: i32) -> bool {

@@ -14,8 +14,6 @@ pub(crate) const EXITED: i32 = 3;
 pub(crate) const DONE: i32 = 4;
 /// To the init: stop every process.
 pub(crate) const STOP: i32 = 10;
-/// To the init: let every process go on.
-pub(crate) const RESUME: i32 = 11;
 /// To the init: kill every process.
 pub(crate) const KILL: i32 = 12;
 /// To the init: send signal `a` to the agent.

@@ -325,7 +325,6 @@ fn obey(plan: &Plan, agent: i32, frame: Frame) {
     let done = match frame.kind {
         // -1 means every process of this namespace; without one it would mean every process of the user.
         frame::STOP if plan.namespaces => process::kill(-1, libc::SIGSTOP),
-        frame::RESUME if plan.namespaces => process::kill(-1, libc::SIGCONT),
         frame::KILL if plan.namespaces => process::kill(-1, libc::SIGKILL),
         frame::KILL => process::kill(agent, libc::SIGKILL),
         frame::SIGNAL => process::kill(agent, frame.a),

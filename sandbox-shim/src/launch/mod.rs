@@ -198,7 +198,9 @@ impl Prepared {
             process::Fork::Parent { pid, .. } => pid,
         };
         drop(plan);
-        let brake = Brake { cgroup: cgroup.map(|(path, _)| path), namespaces: means.namespaces, init, line };
+        let stopped_before = std::sync::Mutex::default();
+        let cgroup = cgroup.map(|(path, _)| path);
+        let brake = Brake { cgroup, namespaces: means.namespaces, init, line, stopped_before };
         match brake.line.listener() {
             Ok(Ok(listener)) => Ok(Begun { listener, brake }),
             Ok(Err(failed)) => Err(failure(&brake, failed)),

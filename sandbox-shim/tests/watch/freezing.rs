@@ -5,9 +5,10 @@ use std::path::Path;
 use std::time::Duration;
 use wk_shim::confine::Means;
 
-/// Fifty workers that fork and count, a third of them detached from their parents.
+/// Workers that fork and count, a third of them detached from their parents. They rest in between, because the machine has other
+/// tests to run; `examples/freeze.rs` measures with workers that do not.
 const WORKERS: &str = r"
-import os,time
+import os,sys,time
 def work(n):
     count=0
     f=os.open('count.%d'%n,os.O_RDWR|os.O_CREAT)
@@ -18,7 +19,8 @@ def work(n):
             os._exit(0)
         os.waitpid(pid,0)
         count+=1
-for n in range(50):
+        time.sleep(0.2)
+for n in range(int(sys.argv[1])):
     if os.fork()==0:
         if n%3==0:
             os.setsid()
@@ -28,8 +30,12 @@ open('ready','w').write('1')
 time.sleep(600)
 ";
 
-fn counts(root: &Path) -> Vec<String> {
-    (0..50).map(|n| std::fs::read_to_string(root.join(format!("count.{n}"))).unwrap_or_default()).collect()
+fn workers(count: usize) -> Trial {
+    Trial::program(["/usr/bin/env", "python3", "-c", WORKERS, &count.to_string()])
+}
+
+fn counts(root: &Path, workers: usize) -> Vec<String> {
+    (0..workers).map(|n| std::fs::read_to_string(root.join(format!("count.{n}"))).unwrap_or_default()).collect()
 }
 
 fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
@@ -42,38 +48,121 @@ fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     panic!("waited for {what}");
 }
 
-fn freeze_fifty(means: Means) {
-    let mut trial = Trial::program(["/usr/bin/env", "python3", "-c", WORKERS]);
+/// Freezes, resumes and kills a tree that forks all the time.
+fn stop_and_go(means: Means, size: usize) {
+    let mut trial = workers(size);
     trial.means = means;
     let root = trial.root();
     let running = trial.start();
-    wait_until("all workers to count", || counts(&root).iter().all(|count| count.len() > 1));
+    wait_until("all workers to count", || counts(&root, size).iter().all(|count| count.len() > 1));
     let stopped = running.freeze().unwrap();
-    assert!(stopped.complete && stopped.processes >= 51, "{stopped:?}");
-    println!("MEASURED freeze of 50 forking workers: {stopped:?}");
-    let before = counts(&root);
+    assert!(stopped.complete && usize::try_from(stopped.processes).unwrap() > size, "{stopped:?}");
+    println!("MEASURED freeze of {size} forking workers: {stopped:?}");
+    let before = counts(&root, size);
     std::thread::sleep(Duration::from_millis(500));
-    assert_eq!(counts(&root), before, "something still counted");
+    assert_eq!(counts(&root, size), before, "something still counted");
     let took = running.resume().unwrap();
     println!("MEASURED resume: {took} us");
-    wait_until("all workers to go on", || counts(&root).iter().zip(&before).all(|(now, then)| now != then));
+    wait_until("all workers to go on", || counts(&root, size).iter().zip(&before).all(|(now, then)| now != then));
     let killed = running.kill().unwrap();
     println!("MEASURED kill: {killed:?}");
     assert!(killed.complete);
-    let after = counts(&root);
+    let after = counts(&root, size);
     std::thread::sleep(Duration::from_millis(200));
-    assert_eq!(counts(&root), after, "something survived");
+    assert_eq!(counts(&root, size), after, "something survived");
     assert_eq!(running.wait().signal, Some(libc::SIGKILL));
 }
 
 #[test]
-fn freeze_stops_fifty_forking_workers_and_resume_continues_them() {
-    freeze_fifty(Means::probe());
+fn a_tree_of_two_hundred_that_fork_and_detach_is_frozen_goes_on_and_is_killed() {
+    stop_and_go(Means::probe(), 200);
 }
 
 #[test]
 fn freeze_works_by_signals_of_the_namespaces_init_where_there_is_no_cgroup() {
-    freeze_fifty(Means { cgroup: None, ..Means::probe() });
+    stop_and_go(Means { cgroup: None, ..Means::probe() }, 200);
+}
+
+/// An interactive shell on a terminal of its own, with one job that is stopped and one in the foreground; beside it a timer that
+/// ticks and a connection that is open.
+const AT_WORK: &str = r#"
+import os,pty,select,signal,socket,sys,time
+a,b=socket.socketpair()
+if os.fork()==0:
+    a.close()
+    while True:
+        word=b.recv(100)
+        if not word: os._exit(0)
+        b.sendall(word)
+b.close()
+ticks=0
+def tick(*_):
+    global ticks
+    ticks+=1
+signal.signal(signal.SIGALRM,tick)
+signal.setitimer(signal.ITIMER_REAL,0.05,0.05)
+shell,terminal=pty.fork()
+if shell==0:
+    signal.setitimer(signal.ITIMER_REAL,0)
+    os.environ['PS1']='$ '
+    os.execvp('bash',['bash','--norc','--noprofile','-i'])
+seen=b''
+def say(text):
+    os.write(terminal,text.encode())
+def hear(text):
+    global seen
+    while text.encode() not in seen:
+        if select.select([terminal],[],[],60)[0]:
+            seen+=os.read(terminal,4096)
+        else:
+            open('failed','w').write('waited for %r, heard %r'%(text,seen)); sys.exit(3)
+    seen=seen.split(text.encode(),1)[1]
+# The quotes keep what is typed, which the terminal echoes, apart from what is said.
+say("sh -c 'echo started\"\"-1; exec sleep 1001'\n"); hear('started-1')
+say('\x1a'); hear('Stopped')
+say("sh -c 'echo started\"\"-2; exec cat'\n"); hear('started-2')
+open('ready','w').write('1')
+while not os.path.exists('go'):
+    time.sleep(0.05)
+# The job in the foreground still has the terminal: `cat` says it once more.
+say('two\n'); hear('two\r\ntwo\r\n')
+say('\x04')
+say('echo stopped:$(jobs -s | wc -l) running:$(jobs -r | wc -l)\n'); hear('stopped:1 running:0')
+before=ticks
+while ticks<before+3: time.sleep(0.05)
+a.sendall(b'still here')
+open('result','w').write(a.recv(100).decode())
+signal.setitimer(signal.ITIMER_REAL,0)
+say('kill -9 %1; exit\n')
+"#;
+
+fn goes_on_as_it_was(means: Means) {
+    let mut trial = Trial::program(["/usr/bin/env", "python3", "-c", AT_WORK]);
+    trial.means = means;
+    let running = trial.start();
+    wait_until("the shell to be at work", || trial.path("ready").exists() || trial.path("failed").exists());
+    assert_eq!(trial.read("failed"), "");
+    for _ in 0..3 {
+        assert!(running.freeze().unwrap().complete);
+        running.resume().unwrap();
+    }
+    assert!(running.freeze().unwrap().complete);
+    assert!(running.freeze().unwrap().complete, "twice");
+    std::fs::write(trial.path("go"), "").unwrap();
+    running.resume().unwrap();
+    let ended = running.wait();
+    assert_eq!(trial.read("failed"), "");
+    assert_eq!((trial.read("result").as_str(), ended.exit_code), ("still here", Some(0)));
+}
+
+#[test]
+fn terminals_jobs_timers_and_open_connections_go_on_as_they_were() {
+    goes_on_as_it_was(Means::probe());
+}
+
+#[test]
+fn terminals_jobs_timers_and_open_connections_go_on_as_they_were_where_signals_stop_the_tree() {
+    goes_on_as_it_was(Means { cgroup: None, ..Means::probe() });
 }
 
 #[test]
@@ -111,7 +200,7 @@ fn an_agent_whose_events_cannot_be_recorded_is_stopped() {
 #[test]
 fn helper_that_runs_a_shim() {
     let Some(root) = std::env::var_os("WK_TEST_HELPER") else { return };
-    let mut trial = Trial::program(["/usr/bin/env", "python3", "-c", WORKERS]);
+    let mut trial = workers(50);
     if std::env::var_os("WK_TEST_NO_NAMESPACES").is_some() {
         trial.means = Means {
             namespaces: false,
@@ -138,20 +227,20 @@ fn kill_the_shim(extra: &[(&str, &str)]) {
     let mut root = String::new();
     wait_until("the helper", || {
         root = std::fs::read_to_string(folder.path().join("where")).unwrap_or_default();
-        !root.is_empty() && counts(Path::new(&root)).iter().all(|count| count.len() > 1)
+        !root.is_empty() && counts(Path::new(&root), 50).iter().all(|count| count.len() > 1)
     });
     helper.kill().unwrap();
     helper.wait().unwrap();
-    let mut last = counts(Path::new(&root));
+    let mut last = counts(Path::new(&root), 50);
     wait_until("the tree to be gone", || {
         std::thread::sleep(Duration::from_millis(100));
-        let now = counts(Path::new(&root));
+        let now = counts(Path::new(&root), 50);
         let still = now == last;
         last = now;
         still
     });
     std::thread::sleep(Duration::from_millis(300));
-    assert_eq!(counts(Path::new(&root)), last, "a worker outlived the shim");
+    assert_eq!(counts(Path::new(&root), 50), last, "a worker outlived the shim");
     std::fs::remove_dir_all(root).unwrap();
 }
 
