@@ -120,27 +120,77 @@ fn a_killed_process_abandons_its_hold() {
     assert_eq!(running.held(), 0);
 }
 
-#[test]
-fn two_hundred_calls_are_held_at_once() {
+/// Connects from many threads at once; beside them one thread makes and reads files for as long as any waits.
+fn many_at_once(threads: usize) {
     let listener = listener();
     let port = listener.local_addr().unwrap().port();
     let script = format!(
-        "import socket,threading\ndef go():\n try:\n  socket.create_connection(('127.0.0.1',{port}),60)\n except OSError: pass\nts=[threading.Thread(target=go) for _ in range(200)]\n[t.start() for t in ts]\n[t.join() for t in ts]"
+        "
+import os,socket,threading
+threading.stack_size(256<<10)
+def go():
+    try: socket.create_connection(('127.0.0.1',{port}),300)
+    except OSError: pass
+ts=[threading.Thread(target=go) for _ in range({threads})]
+[t.start() for t in ts]
+done=False
+def count():
+    n=0
+    while not done:
+        n+=1
+        open('count.new','w').write(str(n)); os.rename('count.new','count')
+c=threading.Thread(target=count); c.start()
+[t.join() for t in ts]
+done=True
+c.join()
+"
     );
-    let trial = Trial::program(["/usr/bin/env", "python3", "-c", &script]).policy(HOLD);
+    let trial = Trial::program(["/usr/bin/env", "python3", "-c", &script])
+        .policy("name = \"t\"\nhold_timeout = \"10m\"\n[network]\ndefault = \"hold\"\n");
     let running = trial.start();
-    let mut tickets = Vec::new();
-    while tickets.len() < 200 {
-        std::thread::sleep(Duration::from_millis(5));
+    let mut tickets = std::collections::BTreeSet::new();
+    until("every call to be held", || {
         let pick = |body| if let Body::ApprovalRequested(body) = body { Some(body.ticket.0) } else { None };
         tickets = trial.recorder.bodies().into_iter().filter_map(pick).collect();
+        tickets.len() >= threads
+    });
+    assert_eq!((tickets.len(), running.held()), (threads, threads));
+    // All wait, and the thread beside them still opens, writes and renames.
+    for _ in 0..2 {
+        let before = trial.read("count");
+        until("the other thread to go on", || trial.read("count") != before);
     }
-    assert_eq!(running.held(), 200);
-    for ticket in tickets {
-        assert!(running.resolve(ticket, decision(false)));
+    // So does the shim: each answer finds its own call, granted or denied, while the rest waits.
+    for (n, ticket) in tickets.into_iter().enumerate() {
+        assert!(running.resolve(ticket, decision(n == 0)));
     }
     assert_eq!(running.wait().exit_code, Some(0));
-    assert_eq!(resolutions(&trial).len(), 200);
+    assert_eq!(running.held(), 0);
+    let all = resolutions(&trial);
+    let granted = all.iter().filter(|r| **r == Resolution::Granted).count();
+    assert_eq!((all.len(), granted), (threads, 1));
+    assert!(listener.accept().is_ok(), "the one that was granted");
+    assert_eq!(listener.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock, "a denied one came through");
+}
+
+fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    for _ in 0..12_000 {
+        if holds() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("waited for {what}");
+}
+
+#[test]
+fn while_one_call_is_held_the_other_threads_go_on() {
+    many_at_once(1);
+}
+
+#[test]
+fn a_thousand_calls_are_held_at_once_and_hold_up_nothing_else() {
+    many_at_once(1000);
 }
 
 #[test]
