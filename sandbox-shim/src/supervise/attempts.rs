@@ -54,26 +54,27 @@ impl Core {
     ) -> Result<(), Stop> {
         let at = clock::now();
         let key: CallKey = (entry.name, outcome, detail.clone());
-        let mut first = None;
-        let seen = lock(&self.calls).see(process.pid, key, at, || {
+        let body = || {
             let (tool_call_id, mediation) = self.causality.mediation(&process.tie, entry.name);
-            let body = CallAttempted {
+            CallAttempted {
                 actor: process.actor(tool_call_id, mediation),
                 call: entry.name.to_owned(),
-                detail,
+                detail: detail.clone(),
                 outcome,
                 errno,
                 count: 1,
                 last_at: None,
                 reason: entry.reason.to_owned(),
-            };
-            first = Some(body.clone());
-            body
-        });
-        if let Seen::First(before) = seen {
-            self.record_call_repeats(before.into_iter().collect())?;
+            }
+        };
+        let seen = lock(&self.calls).see(process.pid, key, at, body);
+        match seen {
+            Seen::First(before) => {
+                self.record_call_repeats(before.into_iter().collect())?;
+                self.record(Origin::Kernel, at, body().into()).map(drop)
+            }
+            Seen::Repeat => Ok(()),
         }
-        first.map_or(Ok(()), |body| self.record(Origin::Kernel, at, body.into()).map(drop))
     }
 
     /// Writes down attempts that were counted.
