@@ -190,7 +190,7 @@ fn facts(context: &Context, scores: &Scores, hits: &[Hit]) -> Vec<(String, Strin
             Value::Flag(flag) => flag.to_string(),
             Value::Number(number) => number.to_string(),
             Value::Text(text) if !PROSE.contains(name) => cut(text, 120).to_owned(),
-            _ => continue,
+            Value::Text(_) => continue,
         };
         out.push(((*name).to_owned(), text));
     }
