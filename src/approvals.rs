@@ -6,6 +6,7 @@ use crate::{clock, instruct, log, services, show};
 use anyhow::{Context as _, bail};
 use clap::Subcommand;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 use wk_schemas::body::{ApprovalRequested, Body, Instruction};
@@ -33,6 +34,44 @@ pub(crate) struct Answer {
     /// Why; it stands in the record.
     #[arg(long, default_value = "answered on the command line")]
     reason: String,
+    /// What the answer stands for from now on: this action, actions like it, or all of its kind in this session.
+    #[arg(long, value_enum, default_value_t = Scope::Action)]
+    scope: Scope,
+    /// For how long: 30s, 20m, 2h. Default: as long as the watcher's configuration says.
+    #[arg(long = "for", value_name = "TIME", value_parser = lifetime)]
+    lifetime: Option<String>,
+    /// Private key (PKCS#8, PEM) of the person who answers. Default: that of the data folder.
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+}
+
+/// How far an answer reaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Scope {
+    Action,
+    Pattern,
+    Session,
+}
+
+impl Answer {
+    /// The reason as it is signed: how far it reaches stands at its end.
+    fn signed_reason(&self) -> String {
+        let scope = match self.scope {
+            Scope::Action => "action",
+            Scope::Pattern => "pattern",
+            Scope::Session => "session",
+        };
+        match (&self.lifetime, self.scope) {
+            (None, Scope::Action) => self.reason.clone(),
+            (None, _) => format!("{} [{scope}]", self.reason),
+            (Some(time), _) => format!("{} [{scope}, {time}]", self.reason),
+        }
+    }
+}
+
+fn lifetime(text: &str) -> Result<String, String> {
+    let number = text.strip_suffix(['s', 'm', 'h']).filter(|n| n.parse::<u32>().is_ok());
+    number.map(|_| text.to_owned()).ok_or_else(|| "a number and s, m or h: 30m".to_owned())
 }
 
 /// Lists or answers.
@@ -96,7 +135,8 @@ async fn resolve(settings: &Settings, answer: Answer, decision: Instruction) -> 
         bail!("`{}` fits more than one ticket; see `wk approvals list`", answer.ticket);
     }
     let mut facts = log::Facts::follow(settings, &session).await?;
-    let wish = Wish { session: session.clone(), decision, ticket: Some(ticket), reason: answer.reason };
+    let reason = answer.signed_reason();
+    let wish = Wish { session: session.clone(), decision, ticket: Some(ticket), reason, key: answer.key };
     people::decide(settings, wish).await?;
     match facts.wait_for(Duration::from_secs(10), |record| instruct::answer(record, ticket)).await? {
         Some(said) => println!("{session}: {} — {said}", asked.subject),

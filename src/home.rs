@@ -118,9 +118,7 @@ impl Home {
     /// # Errors
     /// When the file is not there or is not a PKCS#8 Ed25519 key in PEM form.
     pub(crate) fn signing_key(&self, key: Key) -> anyhow::Result<SigningKey> {
-        let path = self.private(key);
-        SigningKey::read_pkcs8_pem_file(&path)
-            .with_context(|| format!("`{}` is not an Ed25519 private key (PKCS#8, PEM)", path.display()))
+        read_private(&self.private(key))
     }
 
     /// Reads a public key.
@@ -145,6 +143,15 @@ impl Home {
         }
         Ok(())
     }
+}
+
+/// Reads a private key.
+///
+/// # Errors
+/// When the file is not there or is not an Ed25519 key in PEM form.
+pub(crate) fn read_private(path: &Path) -> anyhow::Result<SigningKey> {
+    SigningKey::read_pkcs8_pem_file(path)
+        .with_context(|| format!("`{}` is not an Ed25519 private key (PKCS#8, PEM)", path.display()))
 }
 
 /// Reads a public key.

@@ -4,6 +4,7 @@ use crate::config::Settings;
 use crate::people::{self, Wish};
 use crate::{log, services, show};
 use clap::Args;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use wk_schemas::body::{Body, Instruction};
 use wk_schemas::{Record, RecordId};
@@ -16,6 +17,9 @@ pub(crate) struct Options {
     /// Why; it stands in the record.
     #[arg(long, default_value = "asked for on the command line")]
     reason: String,
+    /// Private key (PKCS#8, PEM) of the person who decides. Default: that of the data folder.
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
     /// How many seconds to wait for the fact before saying that it has not been seen.
     #[arg(long, default_value_t = 10)]
     wait: u64,
@@ -27,7 +31,7 @@ pub(crate) fn main(settings: Settings, options: Options, decision: Instruction) 
         let session = show::find_session(&settings, &options.session).await?;
         // The reader starts before the decision is written, so the answer cannot be missed.
         let mut facts = log::Facts::follow(&settings, &session).await?;
-        let wish = Wish { session: session.clone(), decision, ticket: None, reason: options.reason };
+        let wish = Wish { session: session.clone(), decision, ticket: None, reason: options.reason, key: options.key };
         let asked = people::decide(&settings, wish).await?;
         let wait = std::time::Duration::from_secs(options.wait);
         match facts.wait_for(wait, |record| effect(record, decision)).await? {

@@ -107,15 +107,23 @@ impl Facts {
 /// # Errors
 /// When no log is running, or it cannot be read.
 pub(crate) async fn recent_events(settings: &Settings, span: Duration) -> anyhow::Result<Vec<Record>> {
+    recent(settings, Topic::Events, span).await
+}
+
+/// Every record of a topic of the last `span`, oldest first within each session.
+///
+/// # Errors
+/// When no log is running, or it cannot be read.
+pub(crate) async fn recent(settings: &Settings, topic: Topic, span: Duration) -> anyhow::Result<Vec<Record>> {
     let brokers = Endpoints::find(settings)?.brokers;
     let cluster = Cluster::connect(&brokers)?;
     let since = clock::now().0 / 1000 - i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
-    let starts = cluster.offsets_for_time(Topic::Events.name(), since).await?;
+    let starts = cluster.offsets_for_time(topic.name(), since).await?;
     let mut left = 0;
     for (partition, start) in &starts {
-        left += cluster.watermarks(Topic::Events.name(), *partition).await?.high - start;
+        left += cluster.watermarks(topic.name(), *partition).await?.high - start;
     }
-    let starts: Vec<_> = starts.iter().map(|(partition, offset)| (Topic::Events.name(), *partition, *offset)).collect();
+    let starts: Vec<_> = starts.iter().map(|(partition, offset)| (topic.name(), *partition, *offset)).collect();
     let mut reader = Reader::assign(&brokers, &starts).await?;
     let mut records = Vec::new();
     while left > 0 {

@@ -20,6 +20,7 @@ mod show;
 mod topics;
 mod up;
 mod verify;
+mod watcher;
 
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -66,8 +67,8 @@ enum Command {
     Up(up::Options),
     /// Carries the log into the lake (a service of its own).
     Ingest,
-    /// Judges what agents do (a service of its own).
-    Watcher,
+    /// Judges what agents do (a service of its own), and measures how well.
+    Watcher(watcher::Options),
     /// Answers SQL over HTTP (a service of its own).
     Query,
     /// Stops every process of a session.
@@ -140,7 +141,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Run(options) => run::main(settings, options),
         Command::Up(options) => up::main(settings, options),
         Command::Ingest => services::only(settings, services::Part::Ingest),
-        Command::Watcher => services::only(settings, services::Part::Watcher),
+        Command::Watcher(options) => watcher::main(settings, options),
         Command::Query => services::only(settings, services::Part::Query),
         Command::Freeze(options) => instruct::main(settings, options, wk_schemas::body::Instruction::Freeze),
         Command::Resume(options) => instruct::main(settings, options, wk_schemas::body::Instruction::Resume),

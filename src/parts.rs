@@ -3,7 +3,7 @@
 use crate::clock;
 use crate::config::Settings;
 use crate::endpoints::Endpoints;
-use crate::home::Key;
+use crate::home::{Key, read_public};
 use crate::show;
 use anyhow::Context as _;
 use std::sync::Arc;
@@ -55,18 +55,22 @@ pub(crate) async fn query(settings: &Settings, _: &Endpoints, cancel: Cancellati
     }))
 }
 
-/// Judges, and commands in the name of its key; listens to the one approver of this data folder. Lets see how far it has come.
+/// Judges, and commands in the name of its key; listens to the approver of this data folder and those that are configured. Lets see how far it has come.
 pub(crate) async fn watcher(
     settings: &Settings,
     endpoints: &Endpoints,
     cancel: CancellationToken,
 ) -> anyhow::Result<(Task, Progress)> {
+    let mut approvers = vec![settings.home.verifying_key(Key::Approver)?];
+    for path in &settings.watcher.approver_keys {
+        approvers.push(read_public(path)?);
+    }
     let setup = wk_watcher::run::Setup {
         brokers: endpoints.brokers.clone(),
         registry: registry::Client::new(&endpoints.registry)?,
         state: settings.home.watcher(),
         command_key: settings.home.signing_key(Key::Command)?,
-        approvers: vec![settings.home.verifying_key(Key::Approver)?],
+        approvers,
         tenant: settings.tenant.clone(),
         host: settings.host.clone(),
         points: wk_watcher::run::Points::default(),

@@ -2,9 +2,10 @@
 
 use crate::clock;
 use crate::config::Settings;
-use crate::home::Key;
+use crate::home::{Key, read_private};
 use crate::log;
 use anyhow::Context as _;
+use std::path::PathBuf;
 use wk_schemas::body::{Approval, Instruction};
 use wk_schemas::command::Signed as _;
 use wk_schemas::{Bytes, Chain, Header, Origin, RecordId, SessionId, Topic};
@@ -17,6 +18,8 @@ pub(crate) struct Wish {
     pub(crate) decision: Instruction,
     pub(crate) ticket: Option<RecordId>,
     pub(crate) reason: String,
+    /// The key of the person; that of the data folder where none is named.
+    pub(crate) key: Option<PathBuf>,
 }
 
 /// Signs the wish with the approver's key and appends it. Returns the record's id once the log has it.
@@ -34,7 +37,11 @@ pub(crate) async fn decide(settings: &Settings, wish: Wish) -> anyhow::Result<Re
         key_id: String::new(),
         signature: Bytes::default(),
     };
-    approval.sign(&wish.session, id, &settings.home.signing_key(Key::Approver)?);
+    let key = match &wish.key {
+        Some(path) => read_private(path)?,
+        None => settings.home.signing_key(Key::Approver)?,
+    };
+    approval.sign(&wish.session, id, &key);
     // Every call is a writer of its own: there is no place to keep a chain between two calls.
     let writer = format!("cli/{id}");
     let header = Header {

@@ -122,6 +122,7 @@ async fn tell(settings: &Settings, services: &Services, stage: &Stage) -> anyhow
         decision: Instruction::Kill,
         ticket: None,
         reason: "it read a credential and dialled a host that nobody planned".into(),
+        key: None,
     };
     people::decide(settings, wish).await?;
     let end = tokio::time::timeout(PATIENCE, session).await.context("the session was not killed in time")???;
