@@ -10,6 +10,9 @@ mod doors;
 mod hold;
 mod instruct;
 mod policy;
+mod saved;
+mod terminal;
+mod verify;
 
 use harness::Installation;
 use serde_json::json;
