@@ -141,7 +141,7 @@ mod tests {
         let failures: Vec<String> = report.failures.iter().map(ToString::to_string).collect();
         assert!(failures.is_empty(), "{failures:#?}");
         assert!(report.untested.is_empty(), "rules without tests: {:?}", report.untested);
-        assert!(report.rules >= 20, "{}", report.rules);
+        assert!(report.rules >= 60, "{}", report.rules);
     }
 
     #[test]
