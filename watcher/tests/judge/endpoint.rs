@@ -105,7 +105,7 @@ async fn read(stream: &mut TcpStream) -> Option<Request> {
                 return Some(Request { head, text, body });
             }
         }
-        let mut part = [0; 16 * 1024];
+        let mut part = vec![0; 16 * 1024];
         match stream.read(&mut part).await {
             Ok(n) if n > 0 => bytes.extend_from_slice(&part[..n]),
             _ => return None,

@@ -46,6 +46,10 @@ async fn what_may_pass_is_tried_again() {
 }
 
 #[tokio::test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "that somebody has waited shows on a clock only; nothing is said of how long at most"
+)]
 async fn an_endpoint_that_asks_for_patience_gets_it() {
     let started = Instant::now();
     let wait = Act::Answer(429, vec![("retry-after", "3".to_owned())], "{}".to_owned());
