@@ -44,7 +44,9 @@ impl Terminal {
     }
 
     fn types(&self, text: &str) {
-        self.tmux(&["send-keys", "-l", text]);
+        // A semicolon at the end would end tmux's own command.
+        let text = text.strip_suffix(';').map_or_else(|| text.to_owned(), |most| format!("{most}\\;"));
+        self.tmux(&["send-keys", "-l", &text]);
     }
 
     fn presses(&self, key: &str) {
