@@ -107,6 +107,10 @@ impl Resolver {
         };
         let Some(folder) = self.folder(folder, now) else { return name.to_owned() };
         let at = folder.join(last);
+        if folder.starts_with("/proc") {
+            // Through a link such as /dev/fd, it is the shim's own folder that was found; what lies in it says nothing of the agent.
+            return at;
+        }
         let ends_in_slash = whole.as_os_str().as_bytes().ends_with(b"/");
         if !follow && !ends_in_slash {
             return at;
@@ -294,6 +298,10 @@ mod tests {
         let found = resolve(&mut resolver, Path::new("/proc/self/status"), true);
         assert_eq!((found.real, found.in_proc), ("/proc/self/status".into(), true));
         assert!(resolve(&mut resolver, Path::new("/dev/stdin"), true).in_proc);
+        // A file of ours under the number that the agent asks for is not what the agent gets.
+        let own = std::fs::File::open("/etc/passwd").unwrap();
+        let path = format!("/dev/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&own));
+        assert!(resolve(&mut resolver, Path::new(&path), true).in_proc);
     }
 
     #[test]

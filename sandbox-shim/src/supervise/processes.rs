@@ -13,6 +13,7 @@ use crate::policy::{Action, Verdict};
 use crate::process::{Process, command_line_of};
 use crate::redact;
 use crate::sys::seccomp::{Answer, Notification};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -44,7 +45,9 @@ impl Core {
             return Ok(None);
         }
         let exec = Exec { at, arguments, cwd };
-        let failure = if exec.at.in_proc { None } else { expected_failure(&exec.at.real) };
+        // What a descriptor leads to may have no name any more, or never had one, and can be executed all the same.
+        let is_nameless = exec.at.real.as_os_str().as_bytes().ends_with(b" (deleted)");
+        let failure = if exec.at.in_proc || is_nameless { None } else { expected_failure(&exec.at.real) };
         if let Some(errno) = failure {
             self.record_exec(process, &exec, Outcome::Failed, Some(errno), None)?;
             // Not left to the kernel: a thread could put another path there by now, and what then runs would have no record.
