@@ -13,6 +13,7 @@ use crate::spool;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use wk_schemas::RecordId;
 
 /// sled's default is one gigabyte; what is kept in here is a handful of values.
@@ -37,17 +38,28 @@ pub(crate) struct Acked {
     pub(crate) datum: Vec<u8>,
 }
 
+/// Takes the lock. A program that another thread is just starting holds a copy of a lock given up a moment ago, until its exec; so it
+/// is tried for a while.
+fn take(lock: &File) -> Result<(), TryLockError> {
+    for _ in 0..50 {
+        match lock.try_lock() {
+            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(10)),
+            done => return done,
+        }
+    }
+    lock.try_lock()
+}
+
 impl Outbox {
     /// Opens the outbox in `folder`, which is made when it is not there.
     pub(crate) fn open(folder: &Path) -> Result<Self, OutboxError> {
         let io = |source| OutboxError::Io { path: folder.to_owned(), source };
         make_private(folder).map_err(io)?;
         let lock = OpenOptions::new().create(true).truncate(false).write(true).open(folder.join("lock")).map_err(io)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(OutboxError::Busy { path: folder.to_owned() }),
-            Err(TryLockError::Error(source)) => return Err(io(source)),
-        }
+        take(&lock).map_err(|error| match error {
+            TryLockError::WouldBlock => OutboxError::Busy { path: folder.to_owned() },
+            TryLockError::Error(source) => io(source),
+        })?;
         let database = sled::Config::new()
             .path(folder.join("db"))
             .cache_capacity(CACHE_BYTES)
