@@ -1,7 +1,6 @@
 // what: take over the watch with a listener of its own
 // expect: blocked
 // record: call_attempted seccomp
-// bare: works
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 int main(void) {

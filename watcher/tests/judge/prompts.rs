@@ -109,9 +109,10 @@ async fn ten_thousand_events_make_no_bigger_a_question() {
     }
     let mut replay = Replay::default();
     let mut jobs = Vec::new();
+    let watch = crate::judge(HoldPower::None);
     for record in std::mem::take(&mut s.records) {
         let header = record.header.clone();
-        let asked = replay.step(&crate::judge(HoldPower::None), Topic::Events, record).questions;
+        let asked = replay.step(&watch, Topic::Events, record).questions;
         jobs.extend(asked.into_iter().map(|question| Job { question, header: header.clone() }));
     }
     assert_eq!(jobs.len(), 30);
