@@ -11,7 +11,6 @@ mod hold;
 mod instruct;
 mod policy;
 mod saved;
-mod terminal;
 mod verify;
 
 use harness::Installation;
