@@ -13,8 +13,8 @@ use crate::spool;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 use wk_schemas::RecordId;
+use wk_wire::in_use::patiently;
 
 /// sled's default is one gigabyte; what is kept in here is a handful of values.
 const CACHE_BYTES: u64 = 256 << 10;
@@ -38,16 +38,9 @@ pub(crate) struct Acked {
     pub(crate) datum: Vec<u8>,
 }
 
-/// Takes the lock. A program that another thread is just starting holds a copy of a lock given up a moment ago, until its exec; so it
-/// is tried for a while.
-fn take(lock: &File) -> Result<(), TryLockError> {
-    for _ in 0..50 {
-        match lock.try_lock() {
-            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(10)),
-            done => return done,
-        }
-    }
-    lock.try_lock()
+/// Whether sled found its own lock taken. It keeps the kind of the failure in the text alone.
+fn locked(error: &sled::Error) -> bool {
+    matches!(error, sled::Error::Io(error) if error.to_string().contains("could not acquire lock"))
 }
 
 impl Outbox {
@@ -56,16 +49,20 @@ impl Outbox {
         let io = |source| OutboxError::Io { path: folder.to_owned(), source };
         make_private(folder).map_err(io)?;
         let lock = OpenOptions::new().create(true).truncate(false).write(true).open(folder.join("lock")).map_err(io)?;
-        take(&lock).map_err(|error| match error {
-            TryLockError::WouldBlock => OutboxError::Busy { path: folder.to_owned() },
-            TryLockError::Error(source) => io(source),
+        patiently(|error| matches!(error, TryLockError::WouldBlock), || lock.try_lock()).map_err(
+            |error| match error {
+                TryLockError::WouldBlock => OutboxError::Busy { path: folder.to_owned() },
+                TryLockError::Error(source) => io(source),
+            },
+        )?;
+        let database = patiently(locked, || {
+            sled::Config::new()
+                .path(folder.join("db"))
+                .cache_capacity(CACHE_BYTES)
+                // The flusher of the recorder flushes; a second one in sled's own time would only compete with it.
+                .flush_every_ms(None)
+                .open()
         })?;
-        let database = sled::Config::new()
-            .path(folder.join("db"))
-            .cache_capacity(CACHE_BYTES)
-            // The flusher of the recorder flushes; a second one in sled's own time would only compete with it.
-            .flush_every_ms(None)
-            .open()?;
         move_records(&database, folder)?;
         Ok(Self {
             state: database.open_tree("state")?,

@@ -14,6 +14,7 @@ use crate::session::{ChainEnd, Session};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use wk_schemas::{SessionId, Topic};
+use wk_wire::in_use::patiently;
 
 /// Next offset by topic and partition.
 pub type Offsets = BTreeMap<(Topic, i32), i64>;
@@ -83,6 +84,11 @@ pub struct Checkpoint<'a> {
     pub chains: Vec<(Topic, &'a SessionId, ChainEnd)>,
 }
 
+/// Whether sled found its lock taken. It keeps the kind of the failure in the text alone.
+fn locked(error: &sled::Error) -> bool {
+    matches!(error, sled::Error::Io(error) if error.to_string().contains("could not acquire lock"))
+}
+
 impl State {
     /// Opens the state in `dir`, which is made when it is not there.
     ///
@@ -90,13 +96,10 @@ impl State {
     /// [`StateError::InUse`], [`StateError::Storage`].
     pub fn open(dir: &Path) -> Result<Self, StateError> {
         let dir = dir.to_owned();
-        match sled::Config::new().path(&dir).cache_capacity(16 << 20).flush_every_ms(None).open() {
+        let open = || sled::Config::new().path(&dir).cache_capacity(16 << 20).flush_every_ms(None).open();
+        match patiently(locked, open) {
             Ok(db) => Ok(Self { db, dir }),
-            Err(sled::Error::Io(error))
-                if error.kind() == std::io::ErrorKind::WouldBlock || error.to_string().contains("lock") =>
-            {
-                Err(StateError::InUse { dir })
-            }
+            Err(error) if locked(&error) => Err(StateError::InUse { dir }),
             Err(source) => Err(StateError::Storage { dir, source }),
         }
     }

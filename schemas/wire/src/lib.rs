@@ -14,6 +14,7 @@
 #[cfg(feature = "embedded")]
 pub mod embedded;
 pub mod framing;
+pub mod in_use;
 pub mod kafka;
 pub mod log;
 pub mod registry;

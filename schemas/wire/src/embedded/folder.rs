@@ -5,6 +5,7 @@ use std::io::{Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::EmbeddedError;
+use crate::in_use::patiently;
 
 /// An open folder. The lock goes with it, also when the process is killed.
 #[derive(Debug)]
@@ -27,7 +28,7 @@ impl Folder {
             .truncate(false)
             .open(dir.join("lock"))
             .map_err(failed)?;
-        match lock.try_lock() {
+        match patiently(|error| matches!(error, TryLockError::WouldBlock), || lock.try_lock()) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let holder = holder(&mut lock);
