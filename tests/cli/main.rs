@@ -11,6 +11,7 @@ mod hold;
 mod instruct;
 mod policy;
 mod saved;
+mod terminal;
 mod verify;
 
 use harness::Installation;
