@@ -5,7 +5,8 @@
 //! records/_delta_log/_last_checkpoint                {"version": …, "size": …}
 //! ```
 //! A checkpoint follows from the commits and is not evidence: no leaf of the Merkle log is over it, and whoever doubts one leaves it out
-//! ([`Lake::replay`](crate::Lake::replay)). One that is missing or broken costs time and nothing else. Commits are kept all the same.
+//! ([`Lake::replay`](crate::Lake::replay)). One that is missing or broken costs time and nothing else; one that is forged deceives whoever opens
+//! the table by it, so [`verify`](crate::verify) holds each against the commits. Commits are kept all the same.
 
 use crate::delta::{self, Action, Add, MetaData, Remove, Txn, tag};
 use crate::files::{Files, FilesError};
@@ -33,9 +34,9 @@ const FILES_PER_COMMIT: u64 = 10;
 
 /// What `_last_checkpoint` says.
 #[derive(Debug, Serialize, Deserialize)]
-struct Last {
-    version: Version,
-    size: usize,
+pub(crate) struct Last {
+    pub(crate) version: Version,
+    pub(crate) size: usize,
 }
 
 /// Why a checkpoint was not written or not read.
@@ -64,22 +65,22 @@ pub(crate) const fn is_due(version: Version, last: Version, files: u64) -> bool 
     version >= last + COMMITS + files / FILES_PER_COMMIT
 }
 
-fn checkpoint_path(version: Version) -> ObjectPath {
+pub(crate) fn checkpoint_path(version: Version) -> ObjectPath {
     ObjectPath::from(format!("records/_delta_log/{version:020}.checkpoint.parquet"))
 }
 
-fn last_path() -> ObjectPath {
+pub(crate) fn last_path() -> ObjectPath {
     ObjectPath::from("records/_delta_log/_last_checkpoint")
 }
 
 /// The actions that still count after some commit. Pure.
 #[derive(Debug, Default)]
 pub(crate) struct State {
-    protocol: Option<Value>,
-    meta: Option<MetaData>,
-    txns: BTreeMap<String, Txn>,
+    pub(crate) protocol: Option<Value>,
+    pub(crate) meta: Option<MetaData>,
+    pub(crate) txns: BTreeMap<String, Txn>,
     /// In the order in which they were added, which is how their paths are found here: by the commit, then the place in it.
-    adds: BTreeMap<(Version, usize), Add>,
+    pub(crate) adds: BTreeMap<(Version, usize), Add>,
     places: BTreeMap<String, (Version, usize)>,
     removes: BTreeMap<String, Remove>,
 }
@@ -186,7 +187,7 @@ fn map() -> DataType {
 }
 
 /// The columns of a checkpoint, as the Delta protocol has them.
-fn schema() -> Arc<Schema> {
+pub(crate) fn schema() -> Arc<Schema> {
     let optional = |name: &str, data_type: DataType| Field::new(name, data_type, true);
     let action = |name: &str, members: Vec<Field>| Field::new(name, DataType::Struct(members.into()), true);
     let (text, long, boolean) = (DataType::Utf8, DataType::Int64, DataType::Boolean);
@@ -258,7 +259,7 @@ fn encode(actions: &[Action]) -> Result<Bytes, CheckpointError> {
     Ok(writer.into_inner()?.into())
 }
 
-fn decode(bytes: Bytes) -> Result<Vec<Action>, CheckpointError> {
+pub(crate) fn decode(bytes: Bytes) -> Result<Vec<Action>, CheckpointError> {
     let mut actions = Vec::new();
     for batch in ParquetRecordBatchReaderBuilder::try_new(bytes)?.build()? {
         let batch = batch?;

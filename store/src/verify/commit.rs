@@ -23,6 +23,8 @@ pub(super) struct Checked {
     pub(super) valid_files: u64,
     /// The paths of all its files.
     pub(super) paths: Vec<String>,
+    /// What it says; `None` when it is not there or not readable.
+    pub(super) actions: Option<Vec<Action>>,
     pub(super) findings: Vec<Finding>,
 }
 
@@ -39,6 +41,7 @@ pub(super) async fn check(files: Files, version: u64, scope: Arc<Scope>) -> Resu
             return Ok(checked);
         }
     };
+    checked.actions = Some(actions.clone());
     let mut ours: Option<Provenance> = None;
     let mut txns = BTreeMap::new();
     let mut adds = Vec::new();

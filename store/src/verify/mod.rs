@@ -4,6 +4,7 @@
 //! checkpoint   signed by the key; nothing before an earlier checkpoint was changed or cut off
 //! tiles        have the signed root; entry bundles are the commits
 //! commits      each is the leaf of its number; offsets of every partition go on where they ended, and add up
+//! derived      each Delta checkpoint says what the commits that it sums up say, because readers begin with it
 //! files        SHA-256 and size; the root over the records, each encoded again from its columns; statistics that hold every record
 //! chains       seq of (topic, session, writer) without a gap, each record naming the digest of the one before
 //! ```
@@ -18,6 +19,7 @@
 mod bounds;
 mod chains;
 mod commit;
+mod derived;
 mod file;
 mod log;
 mod outside;
@@ -33,6 +35,7 @@ pub use scope::{Scope, ScopeError};
 use crate::files::{Files, FilesError};
 use crate::merkle::witness::WitnessKey;
 use chains::Chains;
+use derived::Derived;
 use ed25519_dalek::VerifyingKey;
 use futures::{StreamExt as _, stream};
 use std::sync::Arc;
@@ -77,6 +80,7 @@ pub async fn verify(
     let mut report = Report { scope: scope.to_string(), ..Report::default() };
     // Listed first: a file is there before the commit that names it, so what is listed now is named by the time the commits are read.
     let listed = strays::list(files).await?;
+    let mut derived = Derived::list(files, &listed).await?;
     let commits = log::check(files, key, options, &mut report).await?;
     let of = commits.len() as u64;
     let mut tally = Tally::default();
@@ -91,6 +95,7 @@ pub async fn verify(
         tally.take(commit.version, &commit.ranges, scope.is_whole().then_some(commit.seen.as_slice()), &mut report);
         chains.follow(&commit.seen, &mut report);
         named.take(commit.paths);
+        derived.take(files, commit.version, commit.actions, &mut report).await?;
         found += commit.seen.len();
         report.valid_files += commit.valid_files;
         report.records += commit.read;
@@ -103,6 +108,7 @@ pub async fn verify(
     }
     absent(&scope, found, &tally, &mut report);
     chains.finish(&mut report);
+    derived.finish(files, &mut report).await?;
     named.strays(&listed, &scope, &mut report);
     Ok(report)
 }

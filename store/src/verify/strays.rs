@@ -32,22 +32,41 @@ impl Named {
             Scope::Session(_) | Scope::Record { .. } => false,
         };
         for path in listed.iter().filter(|path| inside(path) && !self.0.contains(*path)) {
-            let what = match path.strip_prefix("records/_delta_log/") {
+            let (class, what) = match path.strip_prefix("records/_delta_log/") {
                 Some(name) if is_of_the_log(name) => continue,
-                Some(_) => "it is in the table's log and is none of its commits",
-                None => "no commit names it: a crash has left it, or somebody put it there",
+                Some(name) if is_believed(name) => {
+                    (Class::Invalid, "readers go by it instead of the commits, and this table never writes one")
+                }
+                Some(_) => (Class::Notice, "it is in the table's log and is none of its commits"),
+                None => (Class::Notice, "no commit names it: a crash has left it, or somebody put it there"),
             };
-            report.findings.push(Finding::new(Class::Notice, what).file(path));
+            report.findings.push(Finding::new(class, what).file(path));
         }
     }
 }
 
-/// Commits, and what the Delta protocol derives from them for faster opening.
+/// Commits, and the checkpoints that are held against them.
 fn is_of_the_log(name: &str) -> bool {
-    let number = |text: &str| text.len() == 20 && text.bytes().all(|b| b.is_ascii_digit());
     match name.split_once('.') {
-        Some((version, "json" | "crc")) => number(version),
-        Some((version, rest)) => number(version) && rest.starts_with("checkpoint.") && rest.ends_with("parquet"),
+        Some((version, "json" | "checkpoint.parquet")) => is_version(version),
+        Some(_) => false,
         None => name == "_last_checkpoint",
     }
+}
+
+/// What the Delta protocol lets readers take for a part of the log besides: checksums with the table's metadata in them, checkpoints in
+/// parts or with sidecars, and commits put together.
+fn is_believed(name: &str) -> bool {
+    match name.split_once('.') {
+        Some((version, "crc")) => is_version(version),
+        Some((version, rest)) => {
+            is_version(version) && (rest.starts_with("checkpoint.") || rest.ends_with(".compacted.json"))
+                || name.starts_with("_sidecars/")
+        }
+        None => false,
+    }
+}
+
+fn is_version(text: &str) -> bool {
+    text.len() == 20 && text.bytes().all(|b| b.is_ascii_digit())
 }

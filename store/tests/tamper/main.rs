@@ -3,6 +3,7 @@
 //! ```text
 //! bytes.rs     an attacker who can write to the disk: data files
 //! commits.rs   the same: commits, tiles, checkpoint
+//! derived.rs   the same: what readers go by instead of the commits
 //! insider.rs   an attacker who holds the signing key: text, statistics and history made to fit, and signed again
 //! before.rs    what was done before the lake: records altered, withheld or invented on their way, clocks moved
 //! ```
@@ -14,5 +15,6 @@ mod commits;
 #[expect(dead_code, reason = "shared with the tests in `lake`, which use more of it")]
 #[path = "../lake/common.rs"]
 mod common;
+mod derived;
 mod insider;
 mod stage;

@@ -136,6 +136,25 @@ impl Stage {
         Self { dir, kept }
     }
 
+    /// Another lake of the same bytes.
+    pub(crate) fn copy(&self) -> Self {
+        fn copy(from: &Path, to: &Path) {
+            fs::create_dir_all(to).unwrap();
+            for entry in fs::read_dir(from).unwrap() {
+                let entry = entry.unwrap();
+                let (from, to) = (from.join(entry.file_name()), to.join(entry.file_name()));
+                if from.is_dir() {
+                    copy(&from, &to);
+                } else {
+                    fs::copy(from, to).unwrap();
+                }
+            }
+        }
+        let dir = tempfile::tempdir().unwrap();
+        copy(self.dir.path(), dir.path());
+        Self { dir, kept: self.kept.clone() }
+    }
+
     pub(crate) fn path(&self, path: &str) -> PathBuf {
         self.dir.path().join(path)
     }
