@@ -4,7 +4,7 @@
 //! [`crate::Writer::commit`] takes them in order.
 
 use crate::delta::{self, Action, Add, tag};
-use crate::layout::{self, FileWriter};
+use crate::layout::{self, FileWriter, Order};
 use crate::merkle::records::record_leaf;
 use crate::merkle::tree;
 use crate::offsets::{Range, Source};
@@ -31,6 +31,16 @@ pub(crate) struct NewFile {
     pub(crate) path: String,
     pub(crate) bytes: Bytes,
     add: Add,
+}
+
+impl NewFile {
+    /// The file as one that holds records of the table in another arrangement: the table's contents are the same with it.
+    pub(crate) fn rearranged(&self) -> Add {
+        let mut add = self.add.clone();
+        add.data_change = false;
+        add.tags.insert(tag::ORDER.to_owned(), tag::SESSION.to_owned());
+        add
+    }
 }
 
 /// Why rows and ranges do not make a commit.
@@ -91,7 +101,7 @@ impl Commit {
         for row in rows {
             days.entry(layout::day_number(row.recorded_at)).or_default().push(row);
         }
-        let files = days.into_values().map(|rows| seal(rows, at, id)).collect::<Result<_, _>>()?;
+        let files = days.into_values().map(|rows| seal(rows, at, id, Order::Time)).collect::<Result<_, _>>()?;
         Ok(Self { id, at, ranges, files })
     }
 
@@ -166,12 +176,12 @@ fn incomplete(range: &Range) -> PrepareError {
 const PIECE: (usize, usize) = (8192, 32 << 20);
 
 /// Makes one data file out of the rows of one day, piece after piece: what a file takes in memory beside its rows does not grow with them.
-fn seal(mut rows: Vec<Row>, at: Timestamp, id: Uuid) -> Result<NewFile, PrepareError> {
-    layout::sort(&mut rows);
+pub(crate) fn seal(mut rows: Vec<Row>, at: Timestamp, id: Uuid, order: Order) -> Result<NewFile, PrepareError> {
+    layout::sort(&mut rows, order);
     let stats = stats::gather(&rows);
     let sessions = rows.iter().map(Row::session_id).collect::<HashSet<_>>().len();
     let decoder = Decoder::new(stats.kinds.keys().copied());
-    let mut file = FileWriter::new(&decoder.schema(), rows.len(), sessions)?;
+    let mut file = FileWriter::new(&decoder.schema(), &stats, sessions, order)?;
     let mut edge = tree::Edge::default();
     let mut rest = &rows[..];
     while !rest.is_empty() {
@@ -184,7 +194,7 @@ fn seal(mut rows: Vec<Row>, at: Timestamp, id: Uuid) -> Result<NewFile, PrepareE
     let day = layout::day(rows[0].recorded_at);
     drop(rows);
     let bytes = Bytes::from(file.finish()?);
-    let path = layout::file_path(&day, &stats.held, id);
+    let path = layout::file_path(&day, &stats.held, id, order);
     let add = add(&path, &day, &bytes, &stats, edge.root(), at);
     Ok(NewFile { path, bytes, add })
 }

@@ -3,6 +3,7 @@
 //! ```text
 //! records/_delta_log/00000000000000000000.json   commitInfo, protocol, metaData
 //! records/_delta_log/00000000000000000012.json   commitInfo, txn per topic-partition, add per file
+//! records/_delta_log/00000000000000000013.json   commitInfo, remove per file that was read, add: a compaction
 //! ```
 //! Reader version 1, writer version 2 (`delta.appendOnly`): any Delta reader reads it. Log clean-up is off, because leaf N of the Merkle log
 //! is the bytes of commit N and an auditor wants to see them years later.
@@ -22,6 +23,10 @@ pub mod tag {
     pub const RANGES: &str = "watchkeeper.ranges";
     /// How many records of each kind: `kind:rows`, joined with commas.
     pub const KINDS: &str = "watchkeeper.kinds";
+    /// The order of the rows, when it is not that of time; see [`crate::layout::Order`].
+    pub const ORDER: &str = "watchkeeper.order";
+    /// The value of [`ORDER`] in a file that a compaction wrote.
+    pub const SESSION: &str = "session";
     /// In a checkpoint: the commit that brought the file.
     pub const VERSION: &str = "watchkeeper.version";
 }
@@ -47,7 +52,7 @@ pub(crate) enum Action {
 pub struct CommitInfo {
     /// Milliseconds since 1970.
     pub timestamp: i64,
-    /// WRITE, or CREATE TABLE.
+    /// WRITE, OPTIMIZE or CREATE TABLE.
     pub operation: String,
     /// For other readers.
     #[serde(default)]
@@ -70,6 +75,19 @@ pub struct Provenance {
     pub commit_id: String,
     /// The offsets it accounts for.
     pub ranges: Vec<Range>,
+    /// What it has rearranged; see [`crate::compact`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arrangement: Option<Arrangement>,
+}
+
+/// What a commit that rearranges says of the records: the same are in the files it adds as in those it takes out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Arrangement {
+    /// How many there are.
+    pub records: u64,
+    /// Root over their leaves in ascending order, hex; see [`crate::compact::records_digest`].
+    pub digest: String,
 }
 
 /// The table's identity.
@@ -111,7 +129,7 @@ pub(crate) struct Add {
     pub(crate) tags: BTreeMap<String, String>,
 }
 
-/// A file that a foreign writer took out of the table.
+/// A file that is no longer part of the table, because its records are in another one. It stays where it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Remove {
@@ -190,8 +208,15 @@ pub(crate) fn info(operation: &str, commit_id: &str, at_ms: i64, ranges: Vec<Ran
         operation_parameters: parameters,
         is_blind_append: operation == "WRITE",
         engine_info: concat!("watchkeeper/", env!("CARGO_PKG_VERSION")).to_owned(),
-        watchkeeper: Some(Provenance { commit_id: commit_id.to_owned(), ranges }),
+        watchkeeper: Some(Provenance { commit_id: commit_id.to_owned(), ranges, arrangement: None }),
     }
+}
+
+/// What a commit says of itself that only rearranges.
+pub(crate) fn rearranged(commit_id: &str, at_ms: i64, arrangement: Arrangement) -> CommitInfo {
+    let info = info("OPTIMIZE", commit_id, at_ms, Vec::new());
+    let watchkeeper = info.watchkeeper.map(|ours| Provenance { arrangement: Some(arrangement), ..ours });
+    CommitInfo { watchkeeper, ..info }
 }
 
 /// How far a partition has been read, after a range.

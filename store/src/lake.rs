@@ -7,14 +7,16 @@
 //! A replay goes on from the commit it has reached: [`Lake::refresh`] reads what is new and nothing else.
 
 use crate::checkpoint;
-use crate::delta::{self, Action, Add, Provenance, tag};
+use crate::delta::{self, Action, Add, tag};
 use crate::files::{Files, FilesError, PutNew};
+use crate::layout::Order;
 use crate::offsets::Offsets;
 use crate::rows;
 use crate::stats::Stats;
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use object_store::path::Path as ObjectPath;
+use std::collections::{HashSet, VecDeque};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use uuid::Uuid;
@@ -25,6 +27,9 @@ pub type Version = u64;
 
 /// How many commits are read at once when a lake is opened.
 const READ_AHEAD: usize = 16;
+
+/// How many commits back a commit is still known by its id.
+const REMEMBERED: usize = 64;
 
 /// The lake, to be read. Clones share what they have read.
 #[derive(Debug, Clone)]
@@ -40,12 +45,12 @@ pub struct Snapshot {
     pub version: Version,
     /// The lake's id, a UUID.
     pub lake_id: String,
-    /// Every file, in the order in which they were added.
+    /// Every file, in the order in which they were added. What a compaction has replaced is not among them.
     pub files: Vec<Arc<DataFile>>,
     /// Where every partition goes on.
     pub offsets: Offsets,
-    /// Ids and versions of the newest commit: what settles a lost answer.
-    pub(crate) last: Option<Provenance>,
+    /// Versions and ids of the newest commits, the newest last: what settles a lost answer. Others may have committed since.
+    recent: VecDeque<(Version, String)>,
 }
 
 /// A file of the table.
@@ -67,6 +72,8 @@ pub struct DataFile {
     pub merkle_root: Digest,
     /// The commit that added it.
     pub version: Version,
+    /// The order of its rows.
+    pub order: Order,
 }
 
 /// The lake could not be read.
@@ -165,7 +172,7 @@ impl Lake {
     /// [`OpenError`].
     pub async fn open_on(files: Files) -> Result<Self, OpenError> {
         match Self::from_checkpoint(&files).await {
-            Ok(Some(snapshot)) => Self::go_on(files, snapshot).await,
+            Ok(Some(snapshot)) => Self::go_on(files, snapshot, Version::MAX).await,
             Ok(None) => Self::replay(files).await,
             Err(reason) => {
                 tracing::warn!(reason, "the delta checkpoint is not readable; reading every commit");
@@ -179,6 +186,16 @@ impl Lake {
     /// # Errors
     /// [`OpenError`].
     pub async fn replay(files: Files) -> Result<Self, OpenError> {
+        Self::replay_to(files, Version::MAX).await
+    }
+
+    /// Opens the lake as it was after a commit, from the commits alone: compactions take no file away that an earlier version had.
+    ///
+    /// [`Lake::refresh`] goes on from there.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub async fn replay_to(files: Files, last: Version) -> Result<Self, OpenError> {
         let Some(first) = files.get(&commit_path(0)).await? else {
             return Err(match versions(&files, None).await?[..] {
                 [] => OpenError::NoLake { place: files.store().to_string() },
@@ -187,7 +204,7 @@ impl Lake {
         };
         let mut snapshot = Snapshot::empty();
         snapshot.apply(0, &first)?;
-        Self::go_on(files, snapshot).await
+        Self::go_on(files, snapshot, last).await
     }
 
     async fn from_checkpoint(files: &Files) -> Result<Option<Snapshot>, String> {
@@ -200,15 +217,16 @@ impl Lake {
         let commit = commit.ok_or_else(|| format!("commit {version} is not there"))?;
         for action in delta::read(&commit).map_err(|e| text(&e))? {
             if let Action::CommitInfo(info) = action {
-                snapshot.last = info.watchkeeper;
+                snapshot.remember(version, info);
             }
         }
         Ok(Some(snapshot))
     }
 
-    /// Reads every commit after those that the snapshot has.
-    async fn go_on(files: Files, mut snapshot: Snapshot) -> Result<Self, OpenError> {
-        let versions = versions(&files, Some(snapshot.version)).await?;
+    /// Reads every commit after those that the snapshot has, up to `last`.
+    async fn go_on(files: Files, mut snapshot: Snapshot, last: Version) -> Result<Self, OpenError> {
+        let mut versions = versions(&files, Some(snapshot.version)).await?;
+        versions.retain(|version| *version <= last);
         if let Some((hole, _)) = (snapshot.version + 1..).zip(&versions).find(|(expected, found)| expected != *found) {
             return Err(OpenError::Hole { version: hole });
         }
@@ -293,7 +311,13 @@ impl Lake {
 impl Snapshot {
     /// Before the first commit.
     fn empty() -> Self {
-        Self { version: 0, lake_id: String::new(), files: Vec::new(), offsets: Offsets::default(), last: None }
+        Self {
+            version: 0,
+            lake_id: String::new(),
+            files: Vec::new(),
+            offsets: Offsets::default(),
+            recent: VecDeque::new(),
+        }
     }
 
     /// Takes the next commit.
@@ -305,9 +329,10 @@ impl Snapshot {
     /// Takes the actions of a commit, or of a checkpoint after it.
     fn take(&mut self, version: Version, actions: Vec<Action>) -> Result<(), OpenError> {
         let bad = |reason: String| OpenError::Commit { version, reason };
+        let mut gone = HashSet::new();
         for action in actions {
             match action {
-                Action::CommitInfo(info) => self.last = info.watchkeeper,
+                Action::CommitInfo(info) => self.remember(version, info),
                 Action::MetaData(meta) => {
                     if meta.schema_string != rows::delta_schema() {
                         return Err(bad("its schema is not the one that this program writes".into()));
@@ -326,16 +351,29 @@ impl Snapshot {
                         .ok_or_else(|| bad(format!("file `{path}` does not carry what this table writes")))?;
                     self.files.push(Arc::new(file));
                 }
-                // The table is append-only; a foreign writer may still rearrange it, and then each record is to be seen once.
-                Action::Remove(remove) => {
-                    let gone = format!("records/{}", remove.path);
-                    self.files.retain(|f| f.path != gone);
-                }
+                // The table is append-only: what is taken out has come in again in another file, and each record is to be seen once.
+                Action::Remove(remove) => drop(gone.insert(format!("records/{}", remove.path))),
                 Action::Protocol(_) | Action::Other(_) => {}
             }
         }
+        if !gone.is_empty() {
+            self.files.retain(|file| !gone.contains(&file.path));
+        }
         self.version = version;
         Ok(())
+    }
+
+    fn remember(&mut self, version: Version, info: delta::CommitInfo) {
+        let Some(ours) = info.watchkeeper else { return };
+        if self.recent.len() == REMEMBERED {
+            self.recent.pop_front();
+        }
+        self.recent.push_back((version, ours.commit_id));
+    }
+
+    /// The version of one of the newest commits, by its id.
+    pub(crate) fn version_of(&self, commit_id: &str) -> Option<Version> {
+        self.recent.iter().rev().find(|(_, id)| id == commit_id).map(|(version, _)| *version)
     }
 
     /// How many records there are.
@@ -356,6 +394,7 @@ impl DataFile {
             sha256: Digest::from_hex(tag(tag::SHA256)?)?,
             merkle_root: Digest::from_hex(tag(tag::MERKLE_ROOT)?)?,
             path: format!("records/{}", add.path),
+            order: if tag(tag::ORDER) == Some(tag::SESSION) { Order::Session } else { Order::Time },
             stats,
             version,
         })

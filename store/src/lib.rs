@@ -14,6 +14,7 @@ struct Readme;
 
 mod checkpoint;
 pub mod commit;
+pub mod compact;
 pub mod delta;
 pub mod files;
 pub mod lake;

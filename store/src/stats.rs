@@ -85,6 +85,31 @@ pub(crate) fn gather(rows: &[Row]) -> Stats {
 }
 
 impl Stats {
+    /// What is known of several files together, if there are any.
+    pub(crate) fn together<'a>(all: impl IntoIterator<Item = &'a Self>) -> Option<Self> {
+        all.into_iter().cloned().reduce(|mut sum, one| {
+            let wider = |a: (Timestamp, Timestamp), b: (Timestamp, Timestamp)| (a.0.min(b.0), a.1.max(b.1));
+            sum.occurred_at = wider(sum.occurred_at, one.occurred_at);
+            sum.recorded_at = wider(sum.recorded_at, one.recorded_at);
+            sum.session_id = (sum.session_id.0.min(one.session_id.0), sum.session_id.1.max(one.session_id.1));
+            for (kind, rows) in one.kinds {
+                *sum.kinds.entry(kind).or_default() += rows;
+            }
+            for held in one.held {
+                match sum.held.iter_mut().find(|known| known.source == held.source) {
+                    Some(known) => {
+                        known.first = known.first.min(held.first);
+                        known.last = known.last.max(held.last);
+                        known.rows += held.rows;
+                    }
+                    None => sum.held.push(held),
+                }
+            }
+            sum.held.sort_by_key(|held| held.source);
+            sum
+        })
+    }
+
     /// How many records the file has.
     #[must_use]
     pub fn rows(&self) -> u64 {

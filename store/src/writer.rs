@@ -5,6 +5,7 @@
 
 use crate::checkpoint;
 use crate::commit::Commit;
+use crate::compact::Rewrite;
 use crate::delta;
 use crate::files::{FilesError, PutNew};
 use crate::lake::{Lake, OpenError, Snapshot, Version, commit_path};
@@ -15,6 +16,7 @@ use crate::offsets::Source;
 use bytes::Bytes;
 use ed25519_dalek::SigningKey;
 use object_store::path::Path as ObjectPath;
+use std::collections::HashSet;
 
 /// How many entries are given to the Merkle log at once when it catches up.
 const CATCH_UP: u64 = 256;
@@ -68,6 +70,12 @@ pub enum CommitError {
         /// Its length.
         bytes: usize,
     },
+    /// A file that a compaction has read is no longer in the table. Nothing has changed.
+    #[error("`{path}` is no longer in the table: another compaction has taken it")]
+    Rearranged {
+        /// The file.
+        path: String,
+    },
     /// A data file of that name, with other contents, is in the way.
     #[error("a file `{path}` with other contents is in the way")]
     FileTaken {
@@ -114,9 +122,9 @@ impl Writer {
         let id = commit.id.to_string();
         let (known, version, text) = loop {
             let known = self.lake.snapshot();
-            if known.last.as_ref().is_some_and(|last| last.commit_id == id) {
+            if let Some(version) = known.version_of(&id) {
                 self.catch_up().await.map_err(CommitError::Log)?;
-                return Ok(known.version);
+                return Ok(version);
             }
             at_end(commit, &known)?;
             let version = known.version + 1;
@@ -138,7 +146,48 @@ impl Writer {
                 Err(error) => return Err(error),
             }
         };
-        let mut newer = Snapshot::clone(&known);
+        self.land(&known, version, text).await
+    }
+
+    /// Makes a compaction's commit: the same records, in another arrangement. Returns its version.
+    ///
+    /// Other commits may be made meanwhile, by this process or others: this one goes in behind them as long as the files that it replaces are
+    /// still in the table. Making the same one again is harmless.
+    ///
+    /// # Errors
+    /// [`CommitError::Rearranged`] when one of them is not; the rest as [`Writer::commit`].
+    pub async fn rearrange(&mut self, rewrite: &Rewrite) -> Result<Version, CommitError> {
+        let id = rewrite.id.to_string();
+        let text = Bytes::from(delta::write(&rewrite.actions()));
+        if text.len() > ENTRY_BYTES_MAX {
+            return Err(CommitError::TooBig { bytes: text.len() });
+        }
+        loop {
+            let known = self.lake.snapshot();
+            if let Some(version) = known.version_of(&id) {
+                self.catch_up().await.map_err(CommitError::Log)?;
+                return Ok(version);
+            }
+            let there: HashSet<&str> = known.files.iter().map(|file| file.path.as_str()).collect();
+            if let Some(gone) = rewrite.inputs.iter().find(|file| !there.contains(file.path.as_str())) {
+                return Err(CommitError::Rearranged { path: gone.path.clone() });
+            }
+            // 1. Write the data file. A crash here leaves a file that no commit names.
+            self.put_file(&rewrite.file.path, &rewrite.file.bytes).await?;
+            // 2. Put the Delta commit, if absent: from here readers see the new file, and the old ones no more.
+            let version = known.version + 1;
+            match self.put_commit(version, &id, &text).await {
+                // 3 to 6. As for any commit.
+                Ok(()) => return self.land(&known, version, text).await,
+                Err(CommitError::Conflict { .. }) if self.lake.refresh().await?.version >= version => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Takes up a commit that is in the table.
+    async fn land(&mut self, known: &Snapshot, version: Version, text: Bytes) -> Result<Version, CommitError> {
+        let mut newer = Snapshot::clone(known);
         newer.apply(version, &text)?;
         self.lake.advance(newer);
         // 3. Bring the Merkle log up (4 to 6 are there). A crash before its checkpoint is made good at the next open.
@@ -151,6 +200,10 @@ impl Writer {
                 }
             }
             _ => self.catch_up().await.map_err(CommitError::Log)?,
+        }
+        // Another writer may have gone further meanwhile, and then our checkpoint may have taken the place of one that covers more.
+        if self.lake.refresh().await?.version > version {
+            self.catch_up().await.map_err(CommitError::Log)?;
         }
         self.checkpoint(version).await;
         Ok(version)
@@ -202,7 +255,7 @@ impl Writer {
     /// Gives the Merkle log every commit that it does not have.
     async fn catch_up(&mut self) -> Result<(), LogError> {
         let origin = self.lake.origin();
-        let commits = self.lake.snapshot().version + 1;
+        let mut commits = self.lake.snapshot().version + 1;
         let mut log = match self.log.take() {
             Some(log) => log,
             None => match Log::open(self.lake.files().clone(), &origin, &self.key).await {
@@ -219,6 +272,10 @@ impl Writer {
         // The first commit is signed before a second is made: a table of two without a checkpoint has lost it.
         if log.size() == 0 && commits > 1 && read_checkpoint(self.lake.files()).await?.is_none() {
             return Err(LogError::NoCheckpoint { commits });
+        }
+        if log.size() > commits {
+            // Another writer has made and signed commits that are not known here yet; a commit is durable before it is signed.
+            commits = self.lake.refresh().await.map_err(unreadable)?.version + 1;
         }
         if log.size() > commits {
             return Err(LogError::CutOff { signed: log.size(), found: commits });
@@ -255,6 +312,14 @@ impl Writer {
     async fn entry(&self, version: Version) -> Result<Bytes, LogError> {
         let path = commit_path(version).to_string();
         self.lake.commit_bytes(version).await?.ok_or(LogError::Tile { path })
+    }
+}
+
+/// What the Merkle log cannot go on without.
+fn unreadable(error: OpenError) -> LogError {
+    match error {
+        OpenError::Files(error) => LogError::Files(error),
+        other => LogError::Files(FilesError::Read { path: "records/_delta_log".into(), source: other.into() }),
     }
 }
 

@@ -81,6 +81,14 @@ impl Row {
         input.blob().and_then(|_| input.text()).expect("a proven record begins with two texts")
     }
 
+    /// The session, the writer, and the place in the writer's chain.
+    pub(crate) fn chain(&self) -> (&str, &str, i64) {
+        let mut input = Input::new(&self.datum);
+        let mut read = || -> Result<_, CodecError> { Ok((input.blob()?, input.text()?, input.text()?, input.long()?)) };
+        let (_, session, writer, seq) = read().expect("a proven record begins with three texts and a number");
+        (session, writer, seq)
+    }
+
     /// The record as encoded, without framing.
     #[must_use]
     pub const fn datum(&self) -> &Bytes {

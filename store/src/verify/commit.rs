@@ -1,5 +1,6 @@
 //! One commit: its text, its ranges, its files.
 
+use super::arrangement;
 use super::file::{self, Seen};
 use super::report::{Class, Finding};
 use super::scope::Scope;
@@ -21,8 +22,14 @@ pub(super) struct Checked {
     /// Records read, those of files in the scope that are not in it themselves included.
     pub(super) read: u64,
     pub(super) valid_files: u64,
-    /// The paths of all its files.
-    pub(super) paths: Vec<String>,
+    /// All its files.
+    pub(super) added: Vec<DataFile>,
+    /// Whether it only rearranges.
+    pub(super) rearranges: bool,
+    /// The paths of the files that it takes out of the table.
+    pub(super) removed: Vec<String>,
+    /// Records read in files that rearrange.
+    pub(super) rearranged: u64,
     /// What it says; `None` when it is not there or not readable.
     pub(super) actions: Option<Vec<Action>>,
     pub(super) findings: Vec<Finding>,
@@ -45,12 +52,14 @@ pub(super) async fn check(files: Files, version: u64, scope: Arc<Scope>) -> Resu
     let mut ours: Option<Provenance> = None;
     let mut txns = BTreeMap::new();
     let mut adds = Vec::new();
+    let mut changes = 0;
     for action in actions {
         match action {
             Action::CommitInfo(info) => ours = info.watchkeeper,
             Action::Txn(txn) => drop(txns.insert(txn.app_id, txn.version)),
             Action::Add(add) => match DataFile::of(add.clone(), version) {
                 Some(file) => {
+                    changes += usize::from(add.data_change);
                     if delta_rows(&add) != Some(file.rows) {
                         invalid(format!("file `{}`: `numRecords` is not the number of its records", add.path));
                     }
@@ -58,7 +67,10 @@ pub(super) async fn check(files: Files, version: u64, scope: Arc<Scope>) -> Resu
                 }
                 None => invalid(format!("file `{}` does not carry what this table writes", add.path)),
             },
-            Action::Remove(remove) => invalid(format!("it takes `{}` out of an append-only table", remove.path)),
+            Action::Remove(remove) => {
+                changes += usize::from(remove.data_change);
+                checked.removed.push(format!("records/{}", remove.path));
+            }
             Action::Other(name) => invalid(format!("it holds a `{name}`, which this table never writes")),
             Action::Protocol(_) | Action::MetaData(_) => {
                 if version > 0 {
@@ -66,6 +78,16 @@ pub(super) async fn check(files: Files, version: u64, scope: Arc<Scope>) -> Resu
                 }
             }
         }
+    }
+    let arrangement = ours.as_mut().and_then(|ours| ours.arrangement.take());
+    match (&arrangement, &checked.removed[..]) {
+        (None, [path, ..]) => {
+            let path = path.strip_prefix("records/").unwrap_or(path);
+            invalid(format!("it takes `{path}` out of an append-only table"));
+        }
+        (Some(_), _) if changes > 0 => invalid("it rearranges, and says that it changes the table".into()),
+        (Some(_), _) if !txns.is_empty() => invalid("it rearranges, and accounts for offsets".into()),
+        _ => {}
     }
     match ours {
         Some(ours) => checked.ranges = ours.ranges,
@@ -75,8 +97,13 @@ pub(super) async fn check(files: Files, version: u64, scope: Arc<Scope>) -> Resu
     if said != txns {
         checked.findings.push(Finding::new(Class::Invalid, "its ranges and its transactions disagree").commit(version));
     }
+    checked.added.clone_from(&adds);
+    checked.rearranges = arrangement.is_some();
+    if let Some(said) = arrangement {
+        arrangement::check(&files, said, &scope, &mut checked).await?;
+        return Ok(checked);
+    }
     for file in adds {
-        checked.paths.push(file.path.clone());
         if scope.has_file(&file) {
             read_file(&files, file, &scope, &mut checked).await?;
         }

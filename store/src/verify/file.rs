@@ -53,11 +53,22 @@ pub(super) struct Content {
     pub(super) seen: Vec<Seen>,
     /// How many records there are in all.
     pub(super) rows: u64,
+    /// The leaf of every record, for a file that rearranges.
+    pub(super) leaves: Vec<Digest>,
     pub(super) findings: Vec<Finding>,
 }
 
 /// Checks one file against what its commit says of it.
 pub(super) fn check(file: &DataFile, bytes: &Bytes, scope: &Scope) -> Content {
+    check_for(file, bytes, Some(scope))
+}
+
+/// Checks one file that rearranges against what its commit says of it: its records are seen where they were first committed.
+pub(super) fn check_rearranged(file: &DataFile, bytes: &Bytes) -> Content {
+    check_for(file, bytes, None)
+}
+
+fn check_for(file: &DataFile, bytes: &Bytes, scope: Option<&Scope>) -> Content {
     let mut content = Content::default();
     let mut invalid =
         |what: String| content.findings.push(Finding::new(Class::Invalid, what).commit(file.version).file(&file.path));
@@ -84,26 +95,33 @@ pub(super) fn check(file: &DataFile, bytes: &Bytes, scope: &Scope) -> Content {
     }
     content.rows = read.rows;
     content.seen = read.seen;
+    content.leaves = read.leaves;
     content
 }
 
 /// A file's records, each read back to its bytes.
 struct Read {
     seen: Vec<Seen>,
+    leaves: Vec<Digest>,
     rows: u64,
     root: Digest,
     bounds: Bounds,
 }
 
-fn read(bytes: &Bytes, scope: &Scope) -> Result<Read, String> {
+fn read(bytes: &Bytes, scope: Option<&Scope>) -> Result<Read, String> {
     let mut edge = Edge::default();
     let mut bounds = Bounds::default();
     let mut texts = Texts::default();
-    let mut seen = Vec::new();
+    let (mut seen, mut leaves) = (Vec::new(), Vec::new());
     each(bytes, |source, offset, recorded_at, datum| {
-        edge.push(record_leaf(source.topic, source.partition, offset, recorded_at, datum), |_, _| {});
+        let leaf = record_leaf(source.topic, source.partition, offset, recorded_at, datum);
+        edge.push(leaf, |_, _| {});
         let header = codec::walk(datum).map_err(|e| format!("{source}@{offset}: {e}"))?;
         bounds.take(source, offset, recorded_at, &header);
+        let Some(scope) = scope else {
+            leaves.push(leaf);
+            return Ok(());
+        };
         let wanted = match scope {
             Scope::Lake | Scope::Day(_) => true,
             Scope::Session(session) => header.session_id == session,
@@ -129,7 +147,7 @@ fn read(bytes: &Bytes, scope: &Scope) -> Result<Read, String> {
         }
         Ok(())
     })?;
-    Ok(Read { seen, rows: edge.size(), root: edge.root(), bounds })
+    Ok(Read { seen, leaves, rows: edge.size(), root: edge.root(), bounds })
 }
 
 /// Session ids and writers come again and again; each is kept once.
@@ -179,7 +197,7 @@ pub(crate) fn leaves(bytes: &Bytes, wanted: Source, at: i64) -> Result<Leaves, S
 }
 
 /// Hands every record of a file to `take`: its place, when the log took it, and its bytes, encoded again from the columns.
-fn each(
+pub(crate) fn each(
     bytes: &Bytes,
     mut take: impl FnMut(Source, i64, Timestamp, &[u8]) -> Result<(), String>,
 ) -> Result<(), String> {

@@ -6,6 +6,7 @@
 //! commits      each is the leaf of its number; offsets of every partition go on where they ended, and add up
 //! derived      each Delta checkpoint says what the commits that it sums up say, because readers begin with it
 //! files        SHA-256 and size; the root over the records, each encoded again from its columns; statistics that hold every record
+//! compactions  the files that one adds hold the records of those that it takes out, each once; no file is taken out twice
 //! chains       seq of (topic, session, writer) without a gap, each record naming the digest of the one before
 //! ```
 //! Findings are told apart as CloudTrail does it: *invalid* is there and is not what was signed, *missing* was signed and is not there,
@@ -16,6 +17,7 @@
 //! Not seen: what was cut off after the newest checkpoint that anybody outside has kept. So keep checkpoints outside, and
 //! give one as [`Options::against`]. A session that is still running has a chain that simply ends.
 
+mod arrangement;
 mod bounds;
 mod chains;
 mod commit;
@@ -28,7 +30,7 @@ mod scope;
 mod strays;
 mod tally;
 
-pub(crate) use file::leaves as read_leaves;
+pub(crate) use file::{each as read_each, leaves as read_leaves};
 pub use report::{Class, Finding, Report, Witnessed};
 pub use scope::{Scope, ScopeError};
 
@@ -86,6 +88,7 @@ pub async fn verify(
     let mut tally = Tally::default();
     let mut chains = Chains::new(&scope);
     let mut named = strays::Named::default();
+    let mut table = arrangement::Table::default();
     let mut found = 0;
     let mut checked =
         stream::iter(commits).map(|version| commit::check(files.clone(), version, Arc::clone(&scope))).buffered(AHEAD);
@@ -94,11 +97,13 @@ pub async fn verify(
         let commit = commit?;
         tally.take(commit.version, &commit.ranges, scope.is_whole().then_some(commit.seen.as_slice()), &mut report);
         chains.follow(&commit.seen, &mut report);
-        named.take(commit.paths);
+        table.take(&commit, &mut report);
+        named.take(commit.added.into_iter().map(|file| file.path));
         derived.take(files, commit.version, commit.actions, &mut report).await?;
         found += commit.seen.len();
         report.valid_files += commit.valid_files;
         report.records += commit.read;
+        report.rearranged += commit.rearranged;
         report.findings.extend(commit.findings);
         done += 1;
         progress(Progress { commits: done, of, records: report.records });

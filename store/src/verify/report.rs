@@ -117,6 +117,8 @@ pub struct Report {
     pub valid_files: u64,
     /// Records in them.
     pub records: u64,
+    /// Records in files that compactions wrote: the same ones again, in another order.
+    pub rearranged: u64,
     /// Chains of (topic, session, writer).
     pub chains: u64,
     /// Records that follow the one before them in their chain.
@@ -182,6 +184,9 @@ impl fmt::Display for Report {
             "offsets     {} accounted for: {} records, {} dead letters, {} absent",
             self.offsets, self.records, self.dead_letters, self.absent
         )?;
+        if self.rearranged > 0 {
+            writeln!(f, "compacted   {} of these records, found again in the order of sessions", self.rearranged)?;
+        }
         writeln!(
             f,
             "chains      {} with {} records, {} sent twice; {} sessions without an end",

@@ -20,7 +20,7 @@ pub(super) async fn list(files: &Files) -> Result<Vec<String>, FilesError> {
 pub(super) struct Named(BTreeSet<String>);
 
 impl Named {
-    pub(super) fn take(&mut self, paths: Vec<String>) {
+    pub(super) fn take(&mut self, paths: impl Iterator<Item = String>) {
         self.0.extend(paths);
     }
 

@@ -10,7 +10,9 @@ use object_store::{
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use uuid::Uuid;
 use wk_schemas::Timestamp;
+use wk_store::compact::{self, Limits};
 use wk_store::files::Files;
 use wk_store::verify::{Options, verify};
 use wk_store::{CommitError, Lake, OpenError, Writer};
@@ -131,6 +133,59 @@ async fn one_failed_write_anywhere_loses_and_doubles_nothing() {
                 let case = format!("write {fails}, happened {happened}, restart {restart}\n{report}");
                 assert!(report.is_valid(), "{case}");
                 assert_eq!((report.records, report.signed_commits, report.duplicates), (12, 5, 0), "{case}");
+            }
+        }
+    }
+}
+
+/// Compacts the four files into one; a failed step is tried again, by the same process or, with `restart`, by a new one.
+async fn compact(files: &Files, healthy: &Files, restart: bool) {
+    let open = async || Writer::open(Lake::open_on(files.clone()).await.unwrap(), key()).await.ok();
+    let (mut writer, mut rewrite) = (None, None);
+    for tries in 0.. {
+        assert!(tries < 4, "one fault needs no more than a few tries");
+        if writer.is_none() {
+            writer = open().await;
+        }
+        let Some(open) = writer.as_mut() else { continue };
+        let limits = Limits { files_min: 2, ..Limits::default() };
+        if rewrite.is_none() {
+            // A new process knows nothing of what the one before it was about to do.
+            let Some(inputs) = compact::plan(&open.lake().snapshot(), "2026-10-26", &limits) else { break };
+            let id = Uuid::from_u128((tries + 600) << 64);
+            rewrite = Some(compact::prepare(files, inputs, id, Timestamp(START)).await.unwrap());
+        }
+        let done = open.rearrange(rewrite.as_ref().unwrap()).await;
+        // Whatever happened: who reads now sees each record once.
+        assert_eq!(Lake::open_on(healthy.clone()).await.unwrap().snapshot().records(), 12);
+        match done {
+            Ok(version) => {
+                assert_eq!(version, 5);
+                break;
+            }
+            Err(_) if restart => (writer, rewrite) = (None, None),
+            Err(_) => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn one_failed_write_anywhere_in_a_compaction_loses_and_doubles_nothing() {
+    // The file, the commit, the tile, the entry bundle, the checkpoint; and one write more, which is not met.
+    for happened in [false, true] {
+        for restart in [false, true] {
+            for fails in 0..6 {
+                let inner = Arc::new(InMemory::new());
+                let healthy = Files::on(Arc::clone(&inner) as Arc<dyn ObjectStore>);
+                fill(&healthy, false).await;
+                let store = Faulty { inner, until: AtomicI64::new(fails), happened };
+                compact(&Files::on(Arc::new(store)), &healthy, restart).await;
+                let report = verify(&healthy, &key().verifying_key(), &Options::default(), |_| {}).await.unwrap();
+                let case = format!("write {fails}, happened {happened}, restart {restart}\n{report}");
+                assert!(report.is_valid(), "{case}");
+                let found = (report.records, report.rearranged, report.signed_commits, report.duplicates);
+                assert_eq!(found, (12, 12, 6, 0), "{case}");
+                assert_eq!(Lake::open_on(healthy).await.unwrap().snapshot().files.len(), 1, "{case}");
             }
         }
     }

@@ -4,6 +4,7 @@
 mod checkpoints;
 mod commit;
 mod common;
+mod compaction;
 mod faults;
 mod others;
 mod proof;

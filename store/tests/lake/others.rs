@@ -10,7 +10,7 @@ use wk_schemas::{Kind, Timestamp, Topic};
 use wk_store::files::Files;
 use wk_store::merkle::proof::prove;
 use wk_store::merkle::{Log, verifier_key};
-use wk_store::{Commit, Range, Row, Source};
+use wk_store::{Commit, Range, Row, Source, compact};
 
 #[tokio::test]
 async fn deltalake_polars_and_duckdb_read_the_table() {
@@ -31,7 +31,14 @@ async fn deltalake_polars_and_duckdb_read_the_table() {
     writer.commit(&commit).await.unwrap();
     let last = writer.lake().snapshot().files.last().unwrap().path.clone();
     assert_eq!(last, "records/day=2026-10-26/events-0-25-25-and-1-00000009000000000000000000000000.parquet");
-    run("read_table.py", &[path(&dir.path().join("records")), "26".into(), "2".into()]);
+    let read = || run("read_table.py", &[path(&dir.path().join("records")), "26".into(), "2".into()]);
+    read();
+    // The same after a compaction, in the order of sessions.
+    let inputs = compact::plan(&writer.lake().snapshot(), "2026-10-27", &compact::Limits::default()).unwrap();
+    let rewrite = compact::prepare(writer.lake().files(), inputs, Uuid::from_u128(10), Timestamp(START)).await.unwrap();
+    writer.rearrange(&rewrite).await.unwrap();
+    assert_eq!(writer.lake().snapshot().files.len(), 1);
+    read();
 }
 
 #[tokio::test]

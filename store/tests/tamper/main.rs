@@ -4,6 +4,7 @@
 //! bytes.rs     an attacker who can write to the disk: data files
 //! commits.rs   the same: commits, tiles, checkpoint
 //! derived.rs   the same: what readers go by instead of the commits
+//! compacted.rs either of them: what a compaction wrote, what it replaced, and its commit
 //! insider.rs   an attacker who holds the signing key: text, statistics and history made to fit, and signed again
 //! before.rs    what was done before the lake: records altered, withheld or invented on their way, clocks moved
 //! ```
@@ -15,6 +16,7 @@ mod commits;
 #[expect(dead_code, reason = "shared with the tests in `lake`, which use more of it")]
 #[path = "../lake/common.rs"]
 mod common;
+mod compacted;
 mod derived;
 mod insider;
 mod stage;
