@@ -16,15 +16,16 @@
 use crate::commit::{NewFile, PrepareError, seal};
 use crate::delta::{self, Action, Arrangement, Remove};
 use crate::files::{Files, FilesError};
-use crate::lake::{DataFile, Snapshot};
+use crate::lake::{DataFile, OpenError, Snapshot, Version};
 use crate::layout::{Order, ROW_GROUP_ROWS};
 use crate::merkle::records::record_leaf;
 use crate::merkle::tree::Edge;
 use crate::rows::Row;
 use crate::verify::read_each;
+use crate::writer::{CommitError, Writer};
 use bytes::Bytes;
 use object_store::path::Path as ObjectPath;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use uuid::Uuid;
 use wk_schemas::{CodecError, Digest, Timestamp};
@@ -74,6 +75,12 @@ pub enum CompactError {
     /// The records do not become a file.
     #[error(transparent)]
     Prepare(#[from] PrepareError),
+    /// The table cannot be read.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The commit was not made.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
 }
 
 /// The files that a compaction should take next, oldest day first; `None` when there is nothing to do.
@@ -82,8 +89,18 @@ pub enum CompactError {
 /// today's only once [`Limits::files_min`] have piled up. What compactions wrote is taken again, together, while it is small.
 #[must_use]
 pub fn plan(snapshot: &Snapshot, today: &str, limits: &Limits) -> Option<Vec<Arc<DataFile>>> {
+    plan_but(snapshot, &BTreeSet::new(), today, limits)
+}
+
+/// As [`plan`], of all files but these.
+fn plan_but(
+    snapshot: &Snapshot,
+    skipped: &BTreeSet<String>,
+    today: &str,
+    limits: &Limits,
+) -> Option<Vec<Arc<DataFile>>> {
     let mut days: BTreeMap<&str, [Vec<&Arc<DataFile>>; 2]> = BTreeMap::new();
-    for file in &snapshot.files {
+    for file in snapshot.files.iter().filter(|file| !skipped.contains(&file.path)) {
         let [time, session] = days.entry(&file.day).or_default();
         match file.order {
             Order::Time => time.push(file),
@@ -93,17 +110,12 @@ pub fn plan(snapshot: &Snapshot, today: &str, limits: &Limits) -> Option<Vec<Arc
         }
     }
     days.into_iter().find_map(|(day, [time, session])| {
-        let over = day < today;
-        let taken = take(&time, limits);
-        let due = if over { 1 } else { limits.files_min.max(1) };
-        // A file that is over the limit alone is taken alone.
-        let full = taken.len() < time.len() && taken.iter().map(|file| file.rows).sum::<u64>() >= limits.rows_max / 2;
-        if taken.len() >= due || full {
-            return Some(taken);
+        let piled_up =
+            |files: &[_], least| files.len() >= if day < today { least } else { limits.files_min.max(least) };
+        if piled_up(&time, 1) {
+            return Some(take(&time, limits));
         }
-        let taken = take(&session, limits);
-        let due = if over { 2 } else { limits.files_min.max(2) };
-        (taken.len() >= due).then_some(taken)
+        piled_up(&session, 2).then(|| take(&session, limits))
     })
 }
 
@@ -211,6 +223,30 @@ pub fn records_digest<'a>(files: impl IntoIterator<Item = &'a Bytes>) -> Result<
         })?;
     }
     Ok((leaves.len() as u64, sorted_root(leaves)))
+}
+
+impl Writer {
+    /// Makes the compaction that is due next, if one is, and returns it with its version.
+    ///
+    /// `skipped` are files to leave alone; a file that turns out to be damaged is to be put there, so that the others still get their turn.
+    ///
+    /// # Errors
+    /// [`CompactError`]; the table is as it was, or as [`Writer::commit`] says. [`CommitError::Rearranged`] means that another process has
+    /// been faster, and there may be nothing left to do.
+    pub async fn compact(
+        &mut self,
+        skipped: &BTreeSet<String>,
+        today: &str,
+        limits: &Limits,
+        id: Uuid,
+        at: Timestamp,
+    ) -> Result<Option<(Version, Rewrite)>, CompactError> {
+        let snapshot = self.lake().refresh().await?;
+        let Some(inputs) = plan_but(&snapshot, skipped, today, limits) else { return Ok(None) };
+        let rewrite = prepare(self.lake().files(), inputs, id, at).await?;
+        let version = self.rearrange(&rewrite).await?;
+        Ok(Some((version, rewrite)))
+    }
 }
 
 impl Rewrite {

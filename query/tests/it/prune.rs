@@ -5,6 +5,7 @@ use crate::lake::Fixture;
 use proptest::prelude::*;
 use proptest::test_runner::{Config as Cases, TestRunner};
 use wk_query::Config;
+use wk_store::compact::Limits;
 
 fn timestamp(micros: i64) -> String {
     format!("to_timestamp_micros({micros})")
@@ -48,6 +49,13 @@ fn predicate() -> impl Strategy<Value = String> {
 fn a_pruned_scan_equals_a_full_scan() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let lake = runtime.block_on(Fixture::new(40, Config::default()));
+    full_equals_pruned(&runtime, &lake);
+    // The same where the first days were compacted, and the last one is as it was sealed.
+    runtime.block_on(async { lake.keeper.lock().await.compact("2026-11-21", &Limits::default()).await });
+    full_equals_pruned(&runtime, &lake);
+}
+
+fn full_equals_pruned(runtime: &tokio::runtime::Runtime, lake: &Fixture) {
     let mut runner = TestRunner::new(Cases { cases: 60, failure_persistence: None, ..Cases::default() });
     runner
         .run(&predicate(), |predicate| {

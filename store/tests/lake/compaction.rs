@@ -3,6 +3,7 @@
 use crate::common::{START, Session, commit, key, records, writer};
 use bytes::Bytes;
 use object_store::path::Path as ObjectPath;
+use std::collections::BTreeSet;
 use std::path::Path;
 use uuid::Uuid;
 use wk_schemas::{Timestamp, Topic};
@@ -222,7 +223,7 @@ async fn columns_that_are_looked_into_for_one_value_have_a_bloom_filter() {
 #[tokio::test]
 async fn a_damaged_file_is_not_written_anew() {
     let dir = tempfile::tempdir().unwrap();
-    let writer = fill(dir.path()).await;
+    let mut writer = fill(dir.path()).await;
     let snapshot = writer.lake().snapshot();
     let path = dir.path().join(&snapshot.files[2].path);
     let mut damaged = std::fs::read(&path).unwrap();
@@ -232,6 +233,12 @@ async fn a_damaged_file_is_not_written_anew() {
     let refused = compact::prepare(writer.lake().files(), inputs, Uuid::from_u128(83), Timestamp(START)).await;
     let refused = refused.unwrap_err().to_string();
     assert!(refused.contains(&snapshot.files[2].path) && refused.contains("wk verify"), "{refused}");
+    // Left alone, it keeps nobody else from being written anew.
+    let skipped = BTreeSet::from([snapshot.files[2].path.clone()]);
+    let (id, at) = (Uuid::from_u128(84), Timestamp(START));
+    let (_, rewrite) = writer.compact(&skipped, TODAY, &limits(), id, at).await.unwrap().unwrap();
+    assert_eq!(rewrite.inputs().len(), 8);
+    assert_eq!(writer.lake().snapshot().files[..3].iter().filter(|f| f.order == Order::Time).count(), 3);
 }
 
 /// How many commits each side makes in the race below.

@@ -5,6 +5,7 @@ use crate::common::{START, key};
 use crate::stage::Stage;
 use arrow::compute::filter_record_batch;
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::fs;
 use uuid::Uuid;
 use wk_schemas::Timestamp;
@@ -15,14 +16,13 @@ use wk_store::{Lake, Writer};
 /// The untouched lake, both of its days compacted: commit 5 has replaced the three files of the first, commit 6 that of the second.
 async fn compacted() -> Stage {
     let mut stage = Stage::new().await;
-    let lake = Lake::open(stage.dir.path()).await.unwrap();
-    let mut writer = Writer::open(lake.clone(), key()).await.unwrap();
-    let mut number = 70;
-    while let Some(inputs) = compact::plan(&lake.snapshot(), "2026-10-28", &Limits::default()) {
-        number += 1;
+    let mut writer = Writer::open(Lake::open(stage.dir.path()).await.unwrap(), key()).await.unwrap();
+    for number in 71.. {
         let id = Uuid::from_u128(number << 96);
-        let rewrite = compact::prepare(lake.files(), inputs, id, Timestamp(START)).await.unwrap();
-        writer.rearrange(&rewrite).await.unwrap();
+        let next = writer.compact(&BTreeSet::new(), "2026-10-28", &Limits::default(), id, Timestamp(START)).await;
+        if next.unwrap().is_none() {
+            break;
+        }
     }
     stage.kept = fs::read_to_string(stage.path("log/checkpoint")).unwrap();
     stage
