@@ -68,6 +68,7 @@ fn start(workers: usize, means: &Means) -> (tempfile::TempDir, Running) {
         policy: Arc::new(Policy::preset("workspace", &places).expect("a preset can be read")),
         protected: vec![],
         protected_endpoints: vec![],
+        reachable: vec![],
         stdio: Stdio::Inherit,
     };
     let running =

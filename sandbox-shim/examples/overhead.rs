@@ -67,6 +67,7 @@ fn watched(folder: &Path, script: &str, recorder: &Arc<Count>) -> Instant {
         policy: Arc::new(Policy::preset("workspace", &places).expect("a preset can be read")),
         protected: vec![],
         protected_endpoints: vec![],
+        reachable: vec![],
         stdio: Stdio::Inherit,
     };
     let start = clock::instant();

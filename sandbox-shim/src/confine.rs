@@ -26,6 +26,8 @@ pub struct Means {
     pub covers: bool,
     /// A descriptor of another process can be copied; without it the shim makes every IP socket itself.
     pub copies_descriptors: bool,
+    /// A network namespace may be tried, for policies that want one; whether it can be had is seen when one is made.
+    pub network: bool,
     /// A folder of cgroup v2 in which the session's own can be made.
     pub cgroup: Option<PathBuf>,
 }
@@ -96,7 +98,16 @@ impl Means {
                 break;
             }
         }
+        means.network = true;
         means
+    }
+
+    /// Whether the agent can have a network of its own, made and tried in a process that ends at once. Resolution by name has to be
+    /// covered there, and sockets have to be copied, because those that the shim makes are in the network of the machine.
+    #[must_use]
+    pub(crate) fn offers_network(&self) -> bool {
+        let may_be = self.network && self.namespaces && self.covers && self.copies_descriptors;
+        may_be && try_network(self.user_namespace)
     }
 
     /// The list for `session_started`.
@@ -136,6 +147,22 @@ fn try_namespaces(user: bool) -> Option<i32> {
             let code = libc::WIFEXITED(status).then(|| libc::WEXITSTATUS(status))?;
             (code & REACHED != 0).then_some(code)
         }
+    }
+}
+
+fn try_network(user: bool) -> bool {
+    let maps = user.then(IdMaps::identity);
+    let flags = namespace_flags(user) | libc::CLONE_NEWNET;
+    let try_inside = || {
+        let mapped = maps.as_ref().is_none_or(|maps| maps.write().is_ok());
+        mapped && sys::net::loopback_up().is_ok() && crate::launch::wall::listeners().is_ok()
+    };
+    match sys::process::fork(flags, None) {
+        Ok(Fork::Child) => child::exit(i32::from(!try_inside())),
+        Ok(Fork::Parent { pid, .. }) => {
+            sys::process::wait_for(pid).is_ok_and(|status| libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0)
+        }
+        Err(_) => false,
     }
 }
 

@@ -43,6 +43,20 @@ pub(crate) fn behind(socket: &Path) -> Option<&'static str> {
     patterns().matches(socket).first().map(|index| DOORS[*index].1)
 }
 
+/// Whether a service behind this socket looks names up outside, past the shim's own answers.
+#[must_use]
+pub(crate) fn answers_names(socket: &Path) -> bool {
+    const SERVICES: [&str; 6] = [
+        "/run/systemd/resolve/io.systemd.Resolve",
+        "/run/systemd/resolve/io.systemd.Resolve.Monitor",
+        "/run/nscd/socket",
+        "/var/run/nscd/socket",
+        "/run/avahi-daemon/socket",
+        "/var/run/avahi-daemon/socket",
+    ];
+    SERVICES.iter().any(|service| socket == Path::new(service))
+}
+
 /// The doors that are there now.
 #[must_use]
 pub(crate) fn present() -> Vec<PathBuf> {

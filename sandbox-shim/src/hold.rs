@@ -14,8 +14,8 @@ pub(crate) struct Held {
     pub ticket: Ticket,
     /// The process that waits.
     pub pid: i32,
-    /// The notification that waits.
-    pub notification: u64,
+    /// The notification that waits; `None` for what asks through the proxy.
+    pub notification: Option<u64>,
     /// Since when.
     pub since: Instant,
     /// When it is refused without an answer.
@@ -74,7 +74,7 @@ impl Holds {
 
     /// Takes out every call for which `gone` says that nobody waits any more.
     pub(crate) fn take_if(&self, gone: impl Fn(u64) -> bool) -> Vec<Held> {
-        self.lock().extract_if(.., |_, held| gone(held.notification)).map(|(_, held)| held).collect()
+        self.lock().extract_if(.., |_, held| held.notification.is_some_and(&gone)).map(|(_, held)| held).collect()
     }
 
     /// How long until the next deadline.
@@ -98,7 +98,7 @@ mod tests {
         Held {
             ticket: Ticket::from_u128(ticket),
             pid,
-            notification: 0,
+            notification: Some(0),
             since: now,
             deadline: now + Duration::from_secs(after),
             then: Box::new(|_, _| {}),

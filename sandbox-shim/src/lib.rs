@@ -19,6 +19,7 @@ pub mod contract;
 pub mod control;
 mod doors;
 pub mod drain;
+mod egress;
 mod floor;
 mod fold;
 mod freeze;

@@ -113,9 +113,9 @@ impl Scene {
         text.chain(paths.into_iter().map(|(name, path)| (name.into(), self.path(path).into()))).collect()
     }
 
-    fn policy(&self, places: &Places) -> Policy {
+    fn policy(&self, places: &Places, behind_proxy: bool) -> Policy {
         let port = |listener: &TcpListener| listener.local_addr().unwrap().port();
-        let text = format!(
+        let mut text = format!(
             "name = \"escape\"\n[files]\ndefault = \"allow\"\n\
              rules = [{{ match = \"{}/**\", action = \"deny\", reason = \"guarded\" }}]\n\
              [network]\ndefault = \"deny\"\nrules = [\n\
@@ -125,6 +125,15 @@ impl Scene {
             self.allowed.port,
             port(&self.broker),
         );
+        if behind_proxy {
+            text.push_str(&format!(
+                "[egress]\ndefault = \"deny\"\nrules = [\n\
+                 {{ match = \"api.test\", at = \"127.0.0.1:{}\", action = \"allow\", reason = \"the model\" }},\n\
+                 {{ match = \"log.test\", at = \"127.0.0.1:{}\", action = \"allow\", reason = \"a rule too wide\" }} ]\n",
+                self.allowed.port,
+                port(&self.broker),
+            ));
+        }
         Policy::parse(&text, "escape", places).unwrap()
     }
 
@@ -142,9 +151,10 @@ impl Scene {
             env: self.environment(),
             cwd: work.clone(),
             workspace: work,
-            policy: Arc::new(self.policy(&places)),
+            policy: Arc::new(self.policy(&places, technique.behind_proxy)),
             protected: vec![self.path("sealed")],
             protected_endpoints: vec![self.broker.local_addr().unwrap()],
+            reachable: vec![],
             stdio: Stdio::Capture,
         };
         let mut running = launch_with(means.clone(), spec, recorder.clone(), Arc::new(NoTies), |_| {})

@@ -34,6 +34,8 @@ pub(crate) struct Technique {
     pub records: Vec<(String, String)>,
     /// What the machine must have.
     pub needs: Option<String>,
+    /// Whether what leaves goes through the proxy.
+    pub behind_proxy: bool,
     /// Whether it is known to work without a shim, for root.
     pub works_bare: bool,
     text: String,
@@ -64,7 +66,13 @@ impl Technique {
         assert!(expect == Expect::Blocked || !records.is_empty(), "{name} names no record");
         let what = value("what").unwrap_or_else(|| panic!("{name} does not say what it tries"));
         let works_bare = value("bare").as_deref() == Some("works");
-        Self { name: name.to_owned(), what, expect, records, needs: value("needs"), works_bare, text: text.to_owned() }
+        let behind_proxy = match value("policy").as_deref() {
+            None => false,
+            Some("proxy") => true,
+            Some(other) => panic!("{name} is played under the policy {other}, which is unknown"),
+        };
+        let needs = value("needs");
+        Self { name: name.to_owned(), what, expect, records, needs, behind_proxy, works_bare, text: text.to_owned() }
     }
 
     /// Whether a thread changes something while the shim decides.
@@ -93,7 +101,7 @@ impl Technique {
     }
 }
 
-const HEADS: &[&str] = &["what", "expect", "record", "needs", "bare"];
+const HEADS: &[&str] = &["what", "expect", "policy", "record", "needs", "bare"];
 
 /// The techniques as programs.
 pub(crate) struct Programs {

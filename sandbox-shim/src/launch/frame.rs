@@ -12,6 +12,8 @@ pub(crate) const FAILED: i32 = 2;
 pub(crate) const EXITED: i32 = 3;
 /// To the shim: order `b` was carried out, or failed with error number `a`.
 pub(crate) const DONE: i32 = 4;
+/// To the shim: a socket of the agent's network comes with this; `a` says which.
+pub(crate) const SOCKET: i32 = 5;
 /// To the init: stop every process.
 pub(crate) const STOP: i32 = 10;
 /// To the init: kill every process.

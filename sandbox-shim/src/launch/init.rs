@@ -11,6 +11,7 @@
 //! Everything here runs on a copy of a process that had threads: nothing allocates, nothing takes a lock.
 
 use super::frame::{self, Frame};
+use super::wall;
 use crate::confine::IdMaps;
 use crate::sys::seccomp::Instruction;
 use crate::sys::{self, child, fs, landlock, process, seccomp};
@@ -42,6 +43,8 @@ pub(crate) struct Plan {
     pub id_maps: Option<IdMaps>,
     /// Whether there are process and mount namespaces.
     pub namespaces: bool,
+    /// Whether the agent has a network of its own, with the shim's listeners in it.
+    pub walled: bool,
     /// Whether a fresh `/proc` is mounted.
     pub own_proc: bool,
     /// Further mounts, in order.
@@ -107,6 +110,7 @@ pub(crate) const STEPS: &[&str] = &[
     "installing the filter",
     "passing the listener",
     "executing the agent",
+    "making the agent's network",
 ];
 
 fn step<T>(number: i32, result: io::Result<T>) -> Step<T> {
@@ -122,6 +126,13 @@ fn start(plan: &Plan) -> Step<(i32, OwnedFd)> {
     step(0, child::adopt_orphans())?;
     if let Some(maps) = &plan.id_maps {
         step(1, maps.write())?;
+    }
+    if plan.walled {
+        step(14, sys::net::loopback_up())?;
+        for (index, socket) in step(14, wall::listeners())?.iter().enumerate() {
+            let told = Frame { kind: frame::SOCKET, a: i32::try_from(index).unwrap_or(0), b: 0 };
+            step(14, sys::net::send_descriptor(plan.line.as_fd(), &told.bytes(), socket.as_fd()))?;
+        }
     }
     if plan.namespaces {
         step(2, fs::mount(c"none", c"/", c"", libc::MS_REC | libc::MS_SLAVE, c""))?;

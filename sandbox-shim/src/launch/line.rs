@@ -50,6 +50,15 @@ impl Line {
         }
     }
 
+    /// Receives a socket of the agent's network, which the init sends before the listener; or the frame that says what failed.
+    ///
+    /// # Errors
+    /// `UnexpectedEof` when the init died without a word.
+    pub(crate) fn socket(&self) -> io::Result<Result<OwnedFd, Frame>> {
+        // On the line it looks like the listener, and comes in a fixed order.
+        self.listener()
+    }
+
     /// Listens until the init is gone.
     pub(crate) fn listen(&self) {
         loop {

@@ -4,10 +4,12 @@ pub(crate) mod frame;
 pub(crate) mod init;
 mod limits;
 pub(crate) mod line;
+pub(crate) mod wall;
 
 use crate::calls::{self, Setup, filter};
 use crate::confine::{self, IdMaps, Means, c_path};
 use crate::doors;
+use crate::egress::{self, NamesFile, Services};
 use crate::floor::{self, Floor};
 use crate::freeze::Brake;
 use crate::policy::Policy;
@@ -22,6 +24,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use wall::Listeners;
 
 /// What becomes of the agent's standard input and output. Errors always go where the shim's own go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -52,6 +55,8 @@ pub struct Launch {
     pub protected: Vec<PathBuf>,
     /// Where it must never connect: the broker, the registry.
     pub protected_endpoints: Vec<SocketAddr>,
+    /// Services of the shim's own on the machine's loopback that the agent reaches, whatever is between.
+    pub reachable: Vec<SocketAddr>,
     /// What becomes of its standard input and output.
     pub stdio: Stdio,
 }
@@ -111,6 +116,8 @@ pub(crate) struct Prepared {
     pub(crate) stdin: Option<std::fs::File>,
     pub(crate) stdout: Option<std::fs::File>,
     pub(crate) words: Vec<String>,
+    pub(crate) wall: Option<(Services, Option<Listeners>)>,
+    pub(crate) names: Option<NamesFile>,
 }
 
 /// A session whose agent waits with its first system call.
@@ -118,6 +125,7 @@ pub(crate) struct Prepared {
 pub(crate) struct Begun {
     pub(crate) listener: OwnedFd,
     pub(crate) brake: Brake,
+    pub(crate) inside: Option<Listeners>,
 }
 
 /// Does everything that can be done before the fork.
@@ -134,7 +142,17 @@ pub(crate) fn prepare(spec: &Launch, means: Means) -> Result<Prepared, LaunchErr
     }
     let covered = means.namespaces && means.covers;
     let floor = plan_floor(spec, if covered { &[] } else { &protected });
-    let mounts = if covered { mounts(&means, &protected)? } else { Vec::new() };
+    let mut mounts = if covered { mounts(&means, &protected)? } else { Vec::new() };
+    let wall = choose_wall(spec, &means)?;
+    let walled = matches!(wall, Some((_, None)));
+    let names = walled.then(NamesFile::make).transpose().map_err(step("saying where names are asked for"))?;
+    if let Some(names) = &names {
+        mounts.extend(cover_resolv_conf(names)?);
+    }
+    let mut environment = spec.env.clone();
+    if let Some((services, _)) = &wall {
+        egress::put_into(&mut environment, services.door);
+    }
     let ruleset = match means.landlock {
         0 => None,
         abi => {
@@ -162,12 +180,18 @@ pub(crate) fn prepare(spec: &Launch, means: Means) -> Result<Prepared, LaunchErr
     let null = std::fs::File::options().read(true).write(true).open("/dev/null");
     let cgroup = means.cgroup.as_ref().and_then(|parent| make_cgroup(parent));
     let mut words = means.words();
+    match &wall {
+        Some((_, None)) => words.extend(["network-namespace".to_owned(), "egress-proxy".to_owned()]),
+        Some((_, Some(_))) => words.extend(["no-network-namespace".to_owned(), "egress-proxy".to_owned()]),
+        None => {}
+    }
     let mut limits = vec![(libc::RLIMIT_NOFILE, descriptor_limit().map_err(step("reading limits"))?)];
     let folder = cgroup.as_ref().map(|(path, _)| path.as_path());
     limits.extend(limits::put_on(spec.policy.limits, folder, means.user_namespace, &mut words)?);
     let plan = Plan {
         id_maps: means.user_namespace.then(IdMaps::identity),
         namespaces: means.namespaces,
+        walled,
         own_proc: means.own_proc,
         mounts,
         ruleset,
@@ -177,20 +201,25 @@ pub(crate) fn prepare(spec: &Launch, means: Means) -> Result<Prepared, LaunchErr
         cwd: c_path(&cwd).map_err(|_| LaunchError::ZeroByte)?,
         program: c_path(&program).map_err(|_| LaunchError::ZeroByte)?,
         argv: texts(spec.argv.iter().map(|word| word.as_bytes().to_vec()))?,
-        environment: texts(spec.env.iter().map(|(name, value)| [name.as_bytes(), b"=", value.as_bytes()].concat()))?,
+        environment: texts(environment.iter().map(|(name, value)| [name.as_bytes(), b"=", value.as_bytes()].concat()))?,
         stdin: their_stdin,
         stdout: their_stdout,
         null: null.map_err(step("opening /dev/null"))?.into(),
         line: theirs.into(),
     };
-    Ok(Prepared { plan, means, line: Arc::new(Line::new(ours)), cgroup, floor, protected, stdin, stdout, words })
+    let line = Arc::new(Line::new(ours));
+    Ok(Prepared { plan, means, line, cgroup, floor, protected, stdin, stdout, words, wall, names })
 }
 
 impl Prepared {
     /// Forks. The calling thread must live as long as the agent may: the init dies with it.
     pub(crate) fn begin(self) -> Result<Begun, LaunchError> {
         let Self { plan, means, line, cgroup, .. } = self;
-        let flags = if means.namespaces { confine::namespace_flags(means.user_namespace) } else { 0 };
+        let mut flags = if means.namespaces { confine::namespace_flags(means.user_namespace) } else { 0 };
+        let walled = plan.walled;
+        if walled {
+            flags |= libc::CLONE_NEWNET;
+        }
         let into = cgroup.as_ref().map(|(_, folder)| folder.as_fd());
         let forked = process::fork(flags, into).map_err(step("starting the init"))?;
         let init = match forked {
@@ -201,8 +230,14 @@ impl Prepared {
         let stopped_before = std::sync::Mutex::default();
         let cgroup = cgroup.map(|(path, _)| path);
         let brake = Brake { cgroup, namespaces: means.namespaces, init, line, stopped_before };
-        match brake.line.listener() {
-            Ok(Ok(listener)) => Ok(Begun { listener, brake }),
+        let inside = if walled { Listeners::receive(&brake.line).map(|got| got.map(Some)) } else { Ok(Ok(None)) };
+        let listener = match inside {
+            Ok(Ok(inside)) => brake.line.listener().map(|got| got.map(|listener| (listener, inside))),
+            Ok(Err(failed)) => Ok(Err(failed)),
+            Err(error) => Err(error),
+        };
+        match listener {
+            Ok(Ok((listener, inside))) => Ok(Begun { listener, brake, inside }),
             Ok(Err(failed)) => Err(failure(&brake, failed)),
             Err(source) => {
                 sys::process::wait_for(init).ok();
@@ -309,6 +344,36 @@ fn mounts(means: &Means, protected: &[PathBuf]) -> Result<Vec<Mount>, LaunchErro
         }
     }
     Ok(mounts)
+}
+
+/// How what leaves is kept to the proxy, when the policy has rules about it: where its services are, and they themselves when they
+/// are not in a network of the agent's own.
+fn choose_wall(spec: &Launch, means: &Means) -> Result<Option<(Services, Option<Listeners>)>, LaunchError> {
+    if spec.policy.egress().is_none() {
+        return Ok(None);
+    }
+    if means.offers_network() {
+        return Ok(Some((Services::INSIDE, None)));
+    }
+    tracing::warn!("no network namespace can be made here: each connect is turned to the proxy instead");
+    let listeners = Listeners::on_loopback().map_err(step("opening the proxy"))?;
+    let services = listeners.services().map_err(step("opening the proxy"))?;
+    Ok(Some((services, Some(listeners))))
+}
+
+/// Puts the file that names the shim's resolver over the machine's own.
+fn cover_resolv_conf(names: &NamesFile) -> Result<Option<Mount>, LaunchError> {
+    // It is a link on many machines, and a mount is made on what it leads to.
+    let Ok(target) = Path::new("/etc/resolv.conf").canonicalize() else { return Ok(None) };
+    let text = |path: &Path| c_path(path).map_err(|_| LaunchError::ZeroByte);
+    Ok(Some(Mount {
+        source: text(names.path())?,
+        target: text(&target)?,
+        kind: c"",
+        flags: libc::MS_BIND,
+        options: c"",
+        required: true,
+    }))
 }
 
 /// Puts `/dev/null` in place of a file.

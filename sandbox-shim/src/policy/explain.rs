@@ -1,7 +1,7 @@
 //! Questions that a person asks a policy: what would become of this, and does it still say what its own tests say.
 
 use super::parse::word;
-use super::{Action, Places, Policy, Verdict};
+use super::{Action, Destination, Places, Policy, Verdict};
 use serde::Deserialize;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
@@ -65,7 +65,10 @@ impl Policy {
                 self.program([Path::new(program)], words)
             }
             Asked::Connect(host, port) => match host.parse::<IpAddr>() {
-                Ok(address) => self.address(address, *port, &[]),
+                Ok(address) => match self.egress() {
+                    Some(egress) if !address.is_loopback() => egress.decide(&Destination::parse(host), *port, None),
+                    Some(_) | None => self.address(address, *port, &[]),
+                },
                 Err(_) => self.host(host, *port),
             },
         }
@@ -76,6 +79,9 @@ impl Policy {
     pub fn host(&self, name: &str, port: u16) -> Verdict {
         if name.eq_ignore_ascii_case("localhost") {
             return self.address(Ipv4Addr::LOCALHOST.into(), port, &[]);
+        }
+        if let Some(egress) = self.egress() {
+            return egress.decide(&Destination::parse(name), port, None);
         }
         // No rule about addresses speaks of this one, but for those that speak of all.
         self.address(Ipv4Addr::UNSPECIFIED.into(), port, &[name.trim_end_matches('.').to_owned()])
@@ -138,7 +144,7 @@ impl std::fmt::Display for Policy {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "policy `{}`: files {} (writing {}), {} rules; processes {}, {} rules; network {}, {} rules; {} tests",
+            "policy `{}`: files {} (writing {}), {} rules; processes {}, {} rules; network {}, {} rules; egress {}; {} tests",
             self.name,
             self.files_default,
             self.files_write,
@@ -147,6 +153,9 @@ impl std::fmt::Display for Policy {
             self.process.len(),
             self.network_default,
             self.network.len(),
+            self.egress
+                .as_ref()
+                .map_or_else(|| "as network".to_owned(), |e| format!("{}, {} rules", e.default, e.rules.len())),
             self.trials.len()
         )
     }

@@ -16,7 +16,8 @@ pub(super) struct File {
     pub files: FileSection,
     #[serde(default)]
     pub process: ProcessSection,
-    pub network: NetworkSection,
+    pub network: Option<NetworkSection>,
+    pub egress: Option<EgressSection>,
     #[serde(default)]
     pub limits: LimitSection,
     #[serde(default)]
@@ -93,6 +94,24 @@ const fn allow() -> Action {
 #[serde(deny_unknown_fields)]
 pub(super) struct NetworkRuleText {
     pub r#match: Spanned<String>,
+    pub action: Action,
+    pub reason: Spanned<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct EgressSection {
+    pub default: Action,
+    #[serde(default)]
+    pub rules: Vec<EgressRuleText>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct EgressRuleText {
+    pub r#match: Spanned<String>,
+    pub methods: Option<Spanned<Vec<String>>>,
+    pub at: Option<Spanned<String>>,
     pub action: Action,
     pub reason: Spanned<String>,
 }

@@ -29,6 +29,15 @@
 //! action = "allow"
 //! reason = "the package registry"
 //!
+//! [egress]                       # optional; with it, all that leaves goes through the shim's proxy, and by these rules alone.
+//! default = "hold"               # [network] then decides about loopback only, and may be left out
+//! [[egress.rules]]
+//! match = "*.example.org:80"     # as above; `loopback` is this machine's own, seen from inside the agent's network
+//! methods = ["GET", "HEAD"]      # optional; speaks only of requests that the proxy can read: plain HTTP
+//! at = "192.0.2.7:80"            # optional: where the host is, whatever its name leads to
+//! action = "allow"
+//! reason = "reading packages"
+//!
 //! [limits]                       # all optional
 //! memory = "8GiB"
 //! processes = 4096
@@ -41,11 +50,13 @@
 //! The first rule that matches decides, then the default. Reading touches no file and no clock, and never panics. `file.rs` has the
 //! keys, `parse.rs` reads them, this file decides.
 
+mod egress;
 mod explain;
 mod file;
 mod network;
 mod parse;
 
+pub use egress::{Destination, Egress};
 pub use explain::{Asked, Trial};
 pub use network::plain;
 
@@ -154,6 +165,7 @@ pub struct Policy {
     network: Vec<NetworkRule>,
     network_default: Action,
     dns: Action,
+    egress: Option<Egress>,
     trials: Vec<Trial>,
 }
 
@@ -214,6 +226,12 @@ impl Policy {
         }
     }
 
+    /// The rules about what leaves, if what leaves goes through the proxy.
+    #[must_use]
+    pub fn egress(&self) -> Option<&Egress> {
+        self.egress.as_ref()
+    }
+
     /// Whether the system's resolvers may be asked.
     #[must_use]
     pub fn dns(&self) -> Action {
@@ -227,7 +245,7 @@ impl Policy {
             Host::Name(name) => Some(name.as_str()),
             Host::Any | Host::Loopback | Host::Net(..) | Host::Below(_) => None,
         });
-        names.collect()
+        names.chain(self.egress.iter().flat_map(Egress::names)).collect()
     }
 
     /// Whether every file may be touched: then the kernel needs no help with files.

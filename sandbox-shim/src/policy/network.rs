@@ -64,6 +64,17 @@ impl Host {
         Some(if below { Self::Below(name) } else { Self::Name(name) })
     }
 
+    /// Whether it covers a host that is known by its name alone.
+    pub(super) fn covers_name(&self, name: &str) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Loopback => name.eq_ignore_ascii_case("localhost"),
+            Self::Net(..) => false,
+            Self::Name(own) => own.eq_ignore_ascii_case(name),
+            Self::Below(_) => self.covers(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), &[name.to_owned()]),
+        }
+    }
+
     /// Whether it covers an address that is known by these names.
     pub(super) fn covers(&self, address: IpAddr, names: &[String]) -> bool {
         match self {

@@ -1,6 +1,9 @@
 //! From the text of a policy to a [`Policy`] that can be asked, or to the place where it goes wrong.
 
-use super::file::{File, FileRuleText, LimitSection, NetworkRuleText, ProcessRuleText};
+use super::egress::{Egress, Rule};
+use super::file::{
+    EgressRuleText, EgressSection, File, FileRuleText, LimitSection, NetworkRuleText, NetworkSection, ProcessRuleText,
+};
 use super::network::{Host, split_port};
 use super::{Action, Limits, NetworkRule, On, PRESETS, PathRule, Places, Policy, PolicyError};
 use globset::{GlobBuilder, GlobMatcher};
@@ -24,7 +27,14 @@ impl Policy {
         let all = |result: Result<Vec<PathRule>, Wrong>| result.map_err(at);
         let files = all(file.files.rules.into_iter().map(|rule| file_rule(rule, places)).collect())?;
         let process = all(file.process.rules.into_iter().map(|rule| process_rule(rule, places)).collect())?;
-        let network = file.network.rules.into_iter().map(network_rule).collect::<Result<Vec<_>, _>>().map_err(at)?;
+        let network = match (file.network, &file.egress) {
+            (Some(network), _) => network,
+            // What leaves has its own rules; what stays on this machine's loopback is nobody else's business.
+            (None, Some(_)) => NetworkSection { default: Action::Allow, dns: Action::Allow, rules: Vec::new() },
+            (None, None) => return Err(at((0..0, "missing field `network`, or `egress`".to_owned()))),
+        };
+        let (network_default, dns) = (network.default, network.dns);
+        let network = network.rules.into_iter().map(network_rule).collect::<Result<Vec<_>, _>>().map_err(at)?;
         Ok(Self {
             name: file.name,
             digest: Digest::of(text.as_bytes()),
@@ -38,8 +48,9 @@ impl Policy {
             process,
             process_default: file.process.default,
             network,
-            network_default: file.network.default,
-            dns: file.network.dns,
+            network_default,
+            dns,
+            egress: file.egress.map(egress).transpose().map_err(at)?,
             trials: file.tests.into_iter().map(|test| test.read(places)).collect::<Result<_, _>>().map_err(at)?,
         })
     }
@@ -127,14 +138,44 @@ fn path_pattern(text: &Spanned<String>, places: &Places) -> Result<(String, Glob
     Ok((pattern, matcher))
 }
 
-fn network_rule(rule: NetworkRuleText) -> Result<NetworkRule, Wrong> {
-    let span = rule.r#match.span();
-    let text = rule.r#match.into_inner();
+fn host_and_port(text: Spanned<String>) -> Result<(String, Host, Option<u16>), Wrong> {
+    let span = text.span();
+    let text = text.into_inner();
     let (host, port) = split_port(&text).map_err(|what| (span.clone(), what))?;
     let host = Host::parse(host).ok_or_else(|| {
         let what = format!("`{text}` names no host: expected a host, *.host, an address, address/bits, loopback or *");
         (span, what)
     })?;
+    Ok((text, host, port))
+}
+
+fn egress(section: EgressSection) -> Result<Egress, Wrong> {
+    let rules = section.rules.into_iter().map(egress_rule).collect::<Result<_, _>>()?;
+    Ok(Egress { default: section.default, rules })
+}
+
+fn egress_rule(rule: EgressRuleText) -> Result<Rule, Wrong> {
+    let (text, host, port) = host_and_port(rule.r#match)?;
+    let at = match rule.at {
+        None => None,
+        Some(at) => Some(at.as_ref().parse().map_err(|_| {
+            let what = format!("`{}` is no address with a port: expected one like 192.0.2.7:443", at.as_ref());
+            (at.span(), what)
+        })?),
+    };
+    let methods = match rule.methods {
+        None => None,
+        Some(methods) if methods.as_ref().is_empty() => {
+            let what = "a rule about no method speaks of nothing: expected methods such as GET".to_owned();
+            return Err((methods.span(), what));
+        }
+        Some(methods) => Some(methods.into_inner().iter().map(|method| method.to_ascii_uppercase()).collect()),
+    };
+    Ok(Rule { text, host, port, methods, at, action: rule.action, reason: reason(rule.reason)? })
+}
+
+fn network_rule(rule: NetworkRuleText) -> Result<NetworkRule, Wrong> {
+    let (text, host, port) = host_and_port(rule.r#match)?;
     Ok(NetworkRule { host, port, action: rule.action, reason: reason(rule.reason)?, text })
 }
 

@@ -189,6 +189,7 @@ pub fn run_session(config: &SessionConfig, started: impl FnOnce(&SessionId)) -> 
         adapter.prepare(&mut invocation)?;
     }
     let otlp = invocation.receives_otlp.then(|| parts::bind_otlp(&mut invocation)).transpose()?;
+    let otlp_address = otlp.as_ref().and_then(|listener| listener.local_addr().ok());
     if let Some(own) = &invocation.own_sandbox {
         own.check(&policy, &places)?;
     }
@@ -222,6 +223,7 @@ pub fn run_session(config: &SessionConfig, started: impl FnOnce(&SessionId)) -> 
         policy: Arc::clone(&policy),
         protected: protected(config),
         protected_endpoints: parts::endpoints(&config.log),
+        reachable: otlp_address.into_iter().collect(),
         stdio: match (invocation.is_dialogue, invocation.reads_stdout) {
             (true, _) => Stdio::Converse,
             (false, true) => Stdio::Capture,

@@ -54,6 +54,8 @@ pub(crate) struct Core {
     pub(crate) calls: Mutex<Fold<i32, super::attempts::CallKey, CallAttempted>>,
     pub(crate) holds: Holds,
     pub(crate) names: Names,
+    /// Only when what leaves goes through the proxy.
+    pub(crate) out: Option<super::egress::Out>,
     /// Only where sockets cannot be copied.
     pub(crate) sockets: Option<super::sockets::Sockets>,
     pub(crate) gate: Gate,
@@ -350,7 +352,7 @@ impl Core {
         lock(&self.resolver).resolve((call.thread, process.pid), place, follow, clock::instant())
     }
 
-    /// Asks a person; `then` is done with the answer, on a worker.
+    /// Asks a person about a call; `then` is done with the answer, on a worker.
     pub(crate) fn hold(
         &self,
         call: &Notification,
@@ -359,6 +361,18 @@ impl Core {
         question: Question,
         then: impl FnOnce(&Core, bool, &str) + Send + 'static,
     ) {
+        self.ask(Some(call.id), process, verdict, question, then);
+    }
+
+    /// Asks a person, about a call that waits or about something else; the ticket under which the answer comes.
+    pub(crate) fn ask(
+        &self,
+        notification: Option<u64>,
+        process: &Process,
+        verdict: &Verdict,
+        question: Question,
+        then: impl FnOnce(&Core, bool, &str) + Send + 'static,
+    ) -> Ticket {
         let (ticket, now, at) = (clock::new_id(), clock::instant(), clock::now());
         let timeout = self.policy().hold_timeout;
         let object = question.path.as_deref().or(question.host_name.as_deref()).or(question.address.as_deref());
@@ -381,7 +395,7 @@ impl Core {
         self.holds.add(Held {
             ticket,
             pid: process.pid,
-            notification: call.id,
+            notification,
             since: now,
             deadline: now + timeout,
             then: Box::new(move |granted, reason| {
@@ -391,14 +405,16 @@ impl Core {
                 }
             }),
         });
-        let waiting = call.id;
         self.aside(move |core| {
             let kept = core.record_durable(Origin::Shim, at, vec![], body.into());
-            if kept.is_err() && core.holds.take(ticket).is_some() {
-                core.answer(waiting, Answer::Error(libc::EPERM));
+            if kept.is_err()
+                && let Some(held) = core.holds.take(ticket)
+            {
+                (held.then)(false, "the question could not be recorded");
             }
         });
         self.wake();
+        ticket
     }
 
     /// Has something done by a worker that touches the agent in no way, frozen or not: the thread that receives must not wait for a
@@ -444,7 +460,7 @@ impl Core {
     /// Answers a ticket; whether anything waited under it.
     pub(crate) fn answer_ticket(&self, ticket: Ticket, decision: crate::contract::Decision) -> bool {
         let Some(held) = self.holds.take(ticket) else { return false };
-        let gone = !seccomp::is_valid(self.listener.as_fd(), held.notification);
+        let gone = held.notification.is_some_and(|id| !seccomp::is_valid(self.listener.as_fd(), id));
         self.end_hold(held, if gone { Ending::Abandoned } else { Ending::Answered(decision) });
         !gone
     }

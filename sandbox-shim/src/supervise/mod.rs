@@ -5,6 +5,7 @@
 mod attempts;
 mod attributes;
 mod core;
+mod egress;
 mod exits;
 mod files;
 mod names;
@@ -13,7 +14,8 @@ mod proc_files;
 mod processes;
 mod sockets;
 
-use self::core::{Core, lock};
+use self::core::Core;
+pub(crate) use self::core::lock;
 use crate::clock;
 use crate::confine::Means;
 use crate::contract::{Causality, Decision, Recorder, Ticket};
@@ -58,6 +60,8 @@ pub struct Running {
     stdout: Option<std::fs::File>,
     threads: Vec<JoinHandle<()>>,
     urgent: Option<mpsc::SyncSender<Urgent>>,
+    serving: Option<egress::serve::Serving>,
+    _names_file: Option<crate::egress::NamesFile>,
 }
 
 /// Starts an agent. `started` is called once, before the agent's first program is recorded and executed.
@@ -90,6 +94,9 @@ pub fn launch_with(
     let mut prepared = launch::prepare(&spec, means)?;
     let (stdin, stdout) = (prepared.stdin.take(), prepared.stdout.take());
     let words = prepared.words.clone();
+    let (wall, names_file) = (prepared.wall.take(), prepared.names.take());
+    let (services, outside) = wall.map_or((None, None), |(services, listeners)| (Some(services), listeners));
+    let walled = outside.is_none();
     let (floor, protected, line) = (prepared.floor.clone(), prepared.protected.clone(), prepared.line());
     let exits = exits::Exits::new().map_err(io("watching for exits"))?;
     let wake = process::event().map_err(io("making the supervision's wake-up"))?;
@@ -125,6 +132,7 @@ pub fn launch_with(
             calls: Mutex::default(),
             holds: crate::hold::Holds::default(),
             names: names::Names::default(),
+            out: services.map(|services| egress::Out::new(walled, services, spec.reachable.clone())),
             sockets: (!copies).then(sockets::Sockets::default),
             gate: crate::gate::Gate::default(),
             workers: crate::workers::Workers::default(),
@@ -141,7 +149,7 @@ pub fn launch_with(
                 });
             }),
         });
-        tell.send(Ok((Arc::clone(&core), Arc::clone(&brake)))).ok();
+        tell.send(Ok((Arc::clone(&core), Arc::clone(&brake), begun.inside))).ok();
         core.run(move |root_pid| {
             let facts = Started { root_pid, confinement };
             started(&facts);
@@ -151,10 +159,13 @@ pub fn launch_with(
         brake.line.wait_closed(Duration::from_secs(60));
     });
     let receiver = receiver.map_err(io("starting the supervision"))?;
-    let (core, brake) = told.recv().map_err(|_| LaunchError::Step {
+    let (core, brake, inside) = told.recv().map_err(|_| LaunchError::Step {
         step: "starting the supervision",
         source: std::io::ErrorKind::BrokenPipe.into(),
     })??;
+    let serving = inside.or(outside);
+    let serving = serving.map(|listeners| egress::serve::Serving::begin(&core, listeners));
+    let serving = serving.transpose().map_err(io("serving the proxy"))?;
     let listening = (Arc::clone(&line), Arc::clone(&core));
     let listener = std::thread::Builder::new()
         .name("wk-init-line".to_owned())
@@ -181,6 +192,8 @@ pub fn launch_with(
         stdout,
         threads: vec![receiver, listener, watcher, braking],
         urgent: Some(urgent),
+        serving,
+        _names_file: names_file,
     })
 }
 
@@ -347,6 +360,7 @@ fn brake_thread() -> std::io::Result<(mpsc::SyncSender<Urgent>, JoinHandle<()>)>
 impl Drop for Running {
     fn drop(&mut self) {
         self.brake.kill().ok();
+        self.serving = None;
         self.brake.line.hang_up();
         self.urgent = None;
         for thread in self.threads.drain(..) {

@@ -5,6 +5,7 @@
 //! the other side would see the shim's credentials; a path decides about them like about any file.
 
 use super::core::{Core, Decided, Question, Stop};
+use super::egress::Way;
 use super::names;
 use crate::clock;
 use crate::doors;
@@ -29,7 +30,7 @@ const DATA_MAX: usize = 1 << 20;
 
 /// Where something goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Target {
+pub(super) enum Target {
     /// An IP address.
     Internet(SocketAddr),
     /// A local socket with a path.
@@ -45,7 +46,7 @@ enum Target {
 }
 
 /// Reads a `sockaddr`.
-fn target(address: &[u8]) -> Target {
+pub(super) fn target(address: &[u8]) -> Target {
     let family = address.get(..2).map_or(0, |b| u16::from_ne_bytes([b[0], b[1]]));
     let port = || address.get(2..4).map(|b| u16::from_be_bytes([b[0], b[1]]));
     let fixed = |range: std::ops::Range<usize>| address.get(range);
@@ -72,24 +73,24 @@ fn target(address: &[u8]) -> Target {
 }
 
 /// What is known about a socket.
-struct Socket {
-    copy: OwnedFd,
-    is_datagram: bool,
-    protocol: &'static str,
+pub(super) struct Socket {
+    pub(super) copy: OwnedFd,
+    pub(super) is_datagram: bool,
+    pub(super) protocol: &'static str,
 }
 
 /// One thing done with the network, as a record shows it.
 #[derive(Debug, Clone)]
-struct Attempt {
-    operation: NetworkOperation,
-    protocol: String,
-    address: String,
-    port: Option<i32>,
-    host_name: Option<String>,
+pub(super) struct Attempt {
+    pub(super) operation: NetworkOperation,
+    pub(super) protocol: String,
+    pub(super) address: String,
+    pub(super) port: Option<i32>,
+    pub(super) host_name: Option<String>,
 }
 
 impl Attempt {
-    fn internet(operation: NetworkOperation, protocol: &str, to: SocketAddr, names: &[String]) -> Self {
+    pub(super) fn internet(operation: NetworkOperation, protocol: &str, to: SocketAddr, names: &[String]) -> Self {
         Self {
             operation,
             protocol: protocol.to_owned(),
@@ -191,7 +192,9 @@ impl Core {
                 if !self.is_waiting(call) {
                     return Ok(None);
                 }
-                self.note_question(process, to.port(), &data)?;
+                if !self.is_asked_of_the_shim(to) {
+                    self.note_question(process, to.port(), &data)?;
+                }
                 let (call, process) = (*call, Arc::clone(process));
                 self.act(move |core| {
                     core.go(&call, &process, socket, NetworkOperation::Send, to, move |copy| {
@@ -245,7 +248,9 @@ impl Core {
         let peer = net::peer(copy.copy.as_fd()).ok().map(|address| target(&address));
         for message in &messages {
             let to = if message.address.is_empty() { peer.clone() } else { Some(target(&message.address)) };
-            if let Some(Target::Internet(to)) = to {
+            if let Some(Target::Internet(to)) = to
+                && !self.is_asked_of_the_shim(to)
+            {
                 self.note_question(process, to.port(), &message.data)?;
             }
         }
@@ -292,7 +297,7 @@ impl Core {
     }
 
     /// Sends one datagram. One that would be held is refused: several may hang on one call, and what waits is not sent in time.
-    fn send_one(&self, process: &Process, socket: &Socket, message: &Message, flags: i32) -> io::Result<usize> {
+    fn send_one(&self, process: &Arc<Process>, socket: &Socket, message: &Message, flags: i32) -> io::Result<usize> {
         if message.has_control {
             return Err(io::Error::from_raw_os_error(libc::EOPNOTSUPP));
         }
@@ -300,8 +305,20 @@ impl Core {
             // To the connected peer: decided when the socket was connected.
             _ if message.address.is_empty() => net::send_to(socket.copy.as_fd(), &message.data, flags, &[]),
             Target::Internet(to) => {
-                let names = self.names.of(to.ip(), &self.policy());
-                let verdict = self.address_verdict(to, &names);
+                let (names, verdict) = match self.way(process, NetworkOperation::Send, to, socket) {
+                    Way::Own => {
+                        self.will_ask(process, &socket.copy)?;
+                        return net::send_to(socket.copy.as_fd(), &message.data, flags, &message.address);
+                    }
+                    Way::Refused(_, reason) => {
+                        (Vec::new(), Verdict { action: Action::Deny, reason: Some(reason.to_owned()) })
+                    }
+                    Way::Kernel | Way::Names | Way::Turned(..) => {
+                        let names = self.names.of(to.ip(), &self.policy());
+                        let verdict = self.address_verdict(to, &names);
+                        (names, verdict)
+                    }
+                };
                 let attempt = Attempt::internet(NetworkOperation::Send, socket.protocol, to, &names);
                 let refused = io::Error::from_raw_os_error(libc::EPERM);
                 if verdict.action != Action::Allow {
@@ -365,6 +382,16 @@ impl Core {
                     Some(behind) if operation != NetworkOperation::Bind && !by_rule => {
                         Verdict { action: Action::Deny, reason: Some(format!("leads out of the sandbox: {behind}")) }
                     }
+                    // Every lookup of a name tries one; where there is none the kernel says so.
+                    None if self.out.is_some()
+                        && (doors::answers_names(&at.real) || doors::answers_names(&at.name))
+                        && at.real.exists() =>
+                    {
+                        Verdict {
+                            action: Action::Deny,
+                            reason: Some("names are answered by the shim alone".to_owned()),
+                        }
+                    }
                     _ => asked,
                 };
                 (attempt, verdict)
@@ -405,6 +432,16 @@ impl Core {
         };
         if !self.is_waiting(call) {
             return;
+        }
+        match self.way(process, operation, to, &copy) {
+            Way::Kernel => {}
+            Way::Own => return self.go_to_the_shim(call, process, &copy, act),
+            Way::Names => return self.go_to_the_names(call, process, &copy),
+            Way::Turned(destination, port) => return self.turn(call, process, copy, to, destination, port),
+            Way::Refused(errno, reason) => {
+                let attempt = Attempt::internet(operation, copy.protocol, to, &[]);
+                return self.refuse(call, process, &attempt, errno, Some(reason.to_owned()));
+            }
         }
         let names = self.names.of(to.ip(), &self.policy());
         let verdict = self.address_verdict(to, &names);
@@ -478,21 +515,21 @@ impl Core {
         }
     }
 
-    fn refuse(&self, call: &Notification, process: &Process, attempt: &Attempt, errno: i32, reason: Option<String>) {
+    pub(super) fn refuse(
+        &self,
+        call: &Notification,
+        process: &Process,
+        attempt: &Attempt,
+        errno: i32,
+        reason: Option<String>,
+    ) {
         self.record_attempt(process, attempt, Outcome::Denied, Some(errno), reason, 1).ok();
         self.answer(call.id, Answer::Error(errno));
     }
 
     fn address_verdict(&self, to: SocketAddr, names: &[String]) -> Verdict {
         let (ip, port) = (plain(to.ip()), to.port());
-        let to_this_machine = ip.is_loopback() || ip.is_unspecified();
-        let is_protected = |endpoint: &SocketAddr| {
-            let protected = plain(endpoint.ip());
-            let same_place =
-                protected == ip || (to_this_machine && (protected.is_loopback() || protected.is_unspecified()));
-            endpoint.port() == port && same_place
-        };
-        if self.protected_endpoints.iter().any(is_protected) {
+        if self.is_protected_endpoint(to) {
             return Verdict { action: Action::Deny, reason: Some("protected by the shim".to_owned()) };
         }
         let policy = self.policy();
@@ -502,6 +539,18 @@ impl Core {
             return Verdict { action: policy.dns(), reason: Some("dns: the system's own resolver".to_owned()) };
         }
         verdict
+    }
+
+    /// Whether this is where the log or the registry is.
+    pub(super) fn is_protected_endpoint(&self, to: SocketAddr) -> bool {
+        let ip = plain(to.ip());
+        let to_this_machine = ip.is_loopback() || ip.is_unspecified();
+        self.protected_endpoints.iter().any(|endpoint| {
+            let protected = plain(endpoint.ip());
+            let same_place =
+                protected == ip || (to_this_machine && (protected.is_loopback() || protected.is_unspecified()));
+            endpoint.port() == to.port() && same_place
+        })
     }
 
     /// A copy of the process's socket.
@@ -533,7 +582,8 @@ impl Core {
             name: question.name,
             record_type: question.record_type,
             addresses: Vec::new(),
-            outcome: Outcome::Allowed,
+            // With a proxy, whoever else is asked is not reached.
+            outcome: if self.out.is_none() { Outcome::Allowed } else { Outcome::Denied },
         };
         self.record(Origin::Kernel, clock::now(), body.into()).map(drop)
     }
@@ -556,7 +606,7 @@ impl Core {
         self.record(Origin::Kernel, clock::now(), body.into()).map(drop)
     }
 
-    fn attempt_body(
+    pub(super) fn attempt_body(
         &self,
         process: &Process,
         attempt: &Attempt,

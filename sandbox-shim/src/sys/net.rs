@@ -15,6 +15,40 @@ pub(crate) fn socket(domain: i32, kind: i32, protocol: i32) -> io::Result<OwnedF
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// Gives `socket` an address of its own, a `sockaddr` as bytes.
+///
+/// # Errors
+/// `EADDRINUSE`, `EACCES` for a port below 1024 without the right to it, `EINVAL` when it has one already.
+pub(crate) fn bind(socket: BorrowedFd<'_>, address: &[u8]) -> io::Result<()> {
+    let len = libc::socklen_t::try_from(address.len()).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
+    // SAFETY: the kernel reads `len` bytes from `address`, which is exactly that long.
+    check_int(unsafe { libc::bind(socket.as_raw_fd(), address.as_ptr().cast(), len) }).map(drop)
+}
+
+/// Lets others connect to `socket`.
+///
+/// # Errors
+/// `EADDRINUSE`, `EOPNOTSUPP` for a socket that has no connections.
+pub(crate) fn listen(socket: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: no pointer is passed.
+    check_int(unsafe { libc::listen(socket.as_raw_fd(), 1024) }).map(drop)
+}
+
+/// Makes the loopback interface of this process's network work: a new network comes without. Allocates nothing.
+///
+/// # Errors
+/// `EPERM` without `CAP_NET_ADMIN` over the network.
+pub(crate) fn loopback_up() -> io::Result<()> {
+    let any = socket(libc::AF_INET, libc::SOCK_DGRAM, 0)?;
+    // `struct ifreq`: sixteen bytes of name, then the flags.
+    let mut request = [0_u8; 40];
+    request[..2].copy_from_slice(b"lo");
+    let flags = libc::IFF_UP | libc::IFF_RUNNING;
+    request[16..18].copy_from_slice(&u16::try_from(flags).unwrap_or(0x41).to_ne_bytes());
+    // SAFETY: the kernel reads a `struct ifreq`, which is 40 bytes here and less elsewhere.
+    check_int(unsafe { libc::ioctl(any.as_raw_fd(), libc::SIOCSIFFLAGS, request.as_ptr()) }).map(drop)
+}
+
 /// Connects `socket` to the address in `address`, a `sockaddr` as bytes. Blocks as the socket does.
 ///
 /// # Errors

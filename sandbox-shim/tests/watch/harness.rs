@@ -138,6 +138,7 @@ impl Trial {
             policy: Arc::new(Policy::parse(&self.policy, "test", &places).unwrap()),
             protected: self.protected.clone(),
             protected_endpoints: self.endpoints.clone(),
+            reachable: vec![],
             stdio: self.stdio,
         };
         launch_with(self.means.clone(), spec, self.recorder.clone(), Arc::new(NoTies), |_| {})

@@ -4,6 +4,7 @@
 
 mod harness;
 
+mod egress;
 mod evidence;
 mod floor;
 mod freezing;
