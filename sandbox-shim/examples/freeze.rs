@@ -69,6 +69,7 @@ fn start(workers: usize, means: &Means) -> (tempfile::TempDir, Running) {
         protected: vec![],
         protected_endpoints: vec![],
         reachable: vec![],
+        teller: None,
         stdio: Stdio::Inherit,
     };
     let running =

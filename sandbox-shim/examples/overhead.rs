@@ -68,6 +68,7 @@ fn watched(folder: &Path, script: &str, recorder: &Arc<Count>) -> Instant {
         protected: vec![],
         protected_endpoints: vec![],
         reachable: vec![],
+        teller: None,
         stdio: Stdio::Inherit,
     };
     let start = clock::instant();

@@ -155,6 +155,7 @@ impl Scene {
             protected: vec![self.path("sealed")],
             protected_endpoints: vec![self.broker.local_addr().unwrap()],
             reachable: vec![],
+            teller: None,
             stdio: Stdio::Capture,
         };
         let mut running = launch_with(means.clone(), spec, recorder.clone(), Arc::new(NoTies), |_| {})

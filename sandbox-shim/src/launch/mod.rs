@@ -57,6 +57,8 @@ pub struct Launch {
     pub protected_endpoints: Vec<SocketAddr>,
     /// Services of the shim's own on the machine's loopback that the agent reaches, whatever is between.
     pub reachable: Vec<SocketAddr>,
+    /// Is told, once a reason, why something was refused; for an agent that no adapter speaks to.
+    pub teller: Option<crate::supervise::Teller>,
     /// What becomes of its standard input and output.
     pub stdio: Stdio,
 }

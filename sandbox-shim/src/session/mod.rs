@@ -224,6 +224,8 @@ pub fn run_session(config: &SessionConfig, started: impl FnOnce(&SessionId)) -> 
         protected: protected(config),
         protected_endpoints: parts::endpoints(&config.log),
         reachable: otlp_address.into_iter().collect(),
+        // An agent with an adapter is told through it, and its terminal is its own.
+        teller: config.agent.is_none().then(|| supervise::Teller::new(|line| eprintln!("{line}"))),
         stdio: match (invocation.is_dialogue, invocation.reads_stdout) {
             (true, _) => Stdio::Converse,
             (false, true) => Stdio::Capture,

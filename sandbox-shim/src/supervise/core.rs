@@ -58,6 +58,8 @@ pub(crate) struct Core {
     pub(crate) out: Option<super::egress::Out>,
     /// Only where sockets cannot be copied.
     pub(crate) sockets: Option<super::sockets::Sockets>,
+    /// Only when somebody listens.
+    pub(super) telling: Option<super::telling::Telling>,
     pub(crate) gate: Gate,
     pub(crate) workers: Workers,
     pub(crate) exits: super::exits::Exits,
@@ -295,7 +297,12 @@ impl Core {
 
     /// Writes down what happened.
     pub(crate) fn record(&self, origin: Origin, occurred_at: Timestamp, body: Body) -> Result<RecordId, Stop> {
-        self.kept(self.recorder.record(Event { origin, caused_by: vec![], occurred_at, body }))
+        let refused = self.telling.as_ref().and_then(|telling| Some((telling, super::telling::refused(&body)?)));
+        let kept = self.kept(self.recorder.record(Event { origin, caused_by: vec![], occurred_at, body }))?;
+        if let Some((telling, refused)) = refused {
+            telling.tell(refused, kept);
+        }
+        Ok(kept)
     }
 
     /// As [`Core::record`], and returns only when it survives a loss of power.

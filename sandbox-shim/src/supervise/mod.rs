@@ -13,9 +13,11 @@ mod network;
 mod proc_files;
 mod processes;
 mod sockets;
+mod telling;
 
 use self::core::Core;
 pub(crate) use self::core::lock;
+pub use self::telling::Teller;
 use crate::clock;
 use crate::confine::Means;
 use crate::contract::{Causality, Decision, Recorder, Ticket};
@@ -134,6 +136,7 @@ pub fn launch_with(
             names: names::Names::default(),
             out: services.map(|services| egress::Out::new(walled, services, spec.reachable.clone())),
             sockets: (!copies).then(sockets::Sockets::default),
+            telling: spec.teller.clone().map(telling::Telling::new),
             gate: crate::gate::Gate::default(),
             workers: crate::workers::Workers::default(),
             exits,

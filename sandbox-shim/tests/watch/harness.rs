@@ -11,7 +11,7 @@ use wk_shim::clock;
 use wk_shim::confine::Means;
 use wk_shim::contract::{Causality, Event, ProcessFacts, RecordError, Recorder, Tie};
 use wk_shim::policy::{Places, Policy};
-use wk_shim::supervise::{Ended, Launch, LaunchError, Running, Stdio, launch_with};
+use wk_shim::supervise::{Ended, Launch, LaunchError, Running, Stdio, Teller, launch_with};
 
 /// Keeps what it is given, and can be told to fail.
 #[derive(Debug, Default)]
@@ -78,6 +78,7 @@ pub(crate) struct Trial {
     pub means: Means,
     pub recorder: Arc<Memory>,
     pub stdio: Stdio,
+    pub told: Arc<Mutex<Vec<String>>>,
 }
 
 pub(crate) const FREE: &str = "name = \"t\"\n[network]\ndefault = \"allow\"\n";
@@ -97,6 +98,7 @@ impl Trial {
             means: Means::probe(),
             recorder: Arc::default(),
             stdio: Stdio::Inherit,
+            told: Arc::default(),
         }
     }
 
@@ -139,6 +141,10 @@ impl Trial {
             protected: self.protected.clone(),
             protected_endpoints: self.endpoints.clone(),
             reachable: vec![],
+            teller: Some(Teller::new({
+                let told = Arc::clone(&self.told);
+                move |line| told.lock().unwrap().push(line.to_owned())
+            })),
             stdio: self.stdio,
         };
         launch_with(self.means.clone(), spec, self.recorder.clone(), Arc::new(NoTies), |_| {})

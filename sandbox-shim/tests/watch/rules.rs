@@ -70,6 +70,26 @@ fn a_limit_of_memory_ends_an_allocation() {
 }
 
 #[test]
+fn a_refusal_is_told_once_with_its_reason_and_a_ticket() {
+    let trial = Trial::shell("cat out/a; cat out/a; echo x > out/b; cat in/c; exit 0").policy(
+        "name = \"t\"\n[files]\ndefault = \"allow\"\nrules = [{ match = \"${workspace}/out/**\", action = \"deny\", reason = \"not yours\" },
+          { match = \"${workspace}/in/**\", action = \"deny\", reason = \"nor this\" }]\n[network]\ndefault = \"allow\"\n",
+    );
+    trial.write("out/a", "a");
+    trial.write("in/c", "c");
+    trial.run();
+    let told = trial.told.lock().unwrap().clone();
+    assert_eq!(told.len(), 2, "{told:#?}");
+    let (first, second) = (&told[0], &told[1]);
+    assert!(
+        first.starts_with("watchkeeper: refused ")
+            && first.contains("/out/a: ")
+            && first.contains(": not yours (ticket ")
+    );
+    assert!(second.contains("/in/c: ") && second.contains(": nor this (ticket "), "{second}");
+}
+
+#[test]
 fn a_secret_among_arguments_is_not_recorded() {
     let trial = Trial::shell("/bin/true --password=hunter2; TOKEN=hunter3 /bin/true --token hunter4; exit 0");
     trial.run();
