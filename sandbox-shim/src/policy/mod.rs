@@ -55,6 +55,7 @@ mod explain;
 mod file;
 mod network;
 mod parse;
+mod stricter;
 
 pub use egress::{Destination, Egress};
 pub use explain::{Asked, Trial};
@@ -166,6 +167,8 @@ pub struct Policy {
     network_default: Action,
     dns: Action,
     egress: Option<Egress>,
+    /// Decides as well; the stricter verdict counts.
+    also: Option<std::sync::Arc<Policy>>,
     trials: Vec<Trial>,
 }
 
@@ -196,20 +199,28 @@ pub const PRESETS: &[(&str, &str)] = &[
 impl Policy {
     /// Decides about a file: by the names it was reached by, of which the last is the object itself, without links.
     #[must_use]
-    pub fn file<'a>(&self, names: impl IntoIterator<Item = &'a Path>, write: bool) -> Verdict {
+    pub fn file<'a>(&self, names: impl IntoIterator<Item = &'a Path, IntoIter: Clone>, write: bool) -> Verdict {
         let on = if write { On::Write } else { On::Read };
         let default = if write { self.files_write } else { self.files_default };
-        decide(names.into_iter().map(|name| ask_path(&self.files, default, name, on, None)))
+        let names = names.into_iter();
+        let own = decide(names.clone().map(|name| ask_path(&self.files, default, name, on, None)));
+        self.with_the_other(own, |other| other.file(names, write))
     }
 
     /// Decides about executing a program, by its names as [`Policy::file`] does, with these arguments, of which the first is its name.
     ///
     /// The kernel reads the arguments again when it executes: what they say is what the caller wanted to be seen.
     #[must_use]
-    pub fn program<'a>(&self, names: impl IntoIterator<Item = &'a Path>, arguments: &[String]) -> Verdict {
+    pub fn program<'a>(
+        &self,
+        names: impl IntoIterator<Item = &'a Path, IntoIter: Clone>,
+        arguments: &[String],
+    ) -> Verdict {
         let line = arguments.get(1..).unwrap_or_default().join(" ");
         let default = self.process_default;
-        decide(names.into_iter().map(|name| ask_path(&self.process, default, name, On::Any, Some(&line))))
+        let names = names.into_iter();
+        let own = decide(names.clone().map(|name| ask_path(&self.process, default, name, On::Any, Some(&line))));
+        self.with_the_other(own, |other| other.program(names, arguments))
     }
 
     /// Decides about an address, which is known to belong to the host names in `names`. Port 0 fits every port.
@@ -220,10 +231,25 @@ impl Policy {
             .network
             .iter()
             .find(|rule| rule.port.is_none_or(|p| p == port || port == 0) && rule.host.covers(address, names));
-        match hit {
+        let own = match hit {
             Some(rule) => Verdict { action: rule.action, reason: Some(format!("{}: {}", rule.text, rule.reason)) },
             None => Verdict { action: self.network_default, reason: None },
-        }
+        };
+        self.with_the_other(own, |other| other.address(address, port, names))
+    }
+
+    /// Decides about something that leaves through the proxy; `None` when there are no rules about that.
+    #[must_use]
+    pub fn leaving(&self, to: &Destination, port: u16, method: Option<&str>) -> Option<Verdict> {
+        let own = self.egress.as_ref()?.decide(to, port, method);
+        let outside = |other: &Self| match other.leaving(to, port, method) {
+            Some(verdict) => verdict,
+            None => match to {
+                Destination::Name(name) => other.host(name, port),
+                Destination::Address(address) => other.address(*address, port, &[]),
+            },
+        };
+        Some(self.with_the_other(own, outside))
     }
 
     /// The rules about what leaves, if what leaves goes through the proxy.
@@ -235,7 +261,9 @@ impl Policy {
     /// Whether the system's resolvers may be asked.
     #[must_use]
     pub fn dns(&self) -> Action {
-        self.dns
+        self.also
+            .as_ref()
+            .map_or(self.dns, |also| if rank(also.dns()) > rank(self.dns) { also.dns() } else { self.dns })
     }
 
     /// The host names that rules name in full: what the shim itself looks up, to know an address by its name.
@@ -254,12 +282,15 @@ impl Policy {
         let defaults = [self.files_default, self.files_write];
         defaults.iter().all(|action| *action == Action::Allow)
             && self.files.iter().all(|rule| rule.action == Action::Allow)
+            && self.also.as_ref().is_none_or(|also| also.files_are_free())
     }
 
     /// Whether every program may be executed.
     #[must_use]
     pub fn programs_are_free(&self) -> bool {
-        self.process_default == Action::Allow && self.process.iter().all(|rule| rule.action == Action::Allow)
+        self.process_default == Action::Allow
+            && self.process.iter().all(|rule| rule.action == Action::Allow)
+            && self.also.as_ref().is_none_or(|also| also.programs_are_free())
     }
 
     /// The folders and files that rules single out with hold or deny: the fixed part of each pattern, which the kernel can guard.
@@ -321,17 +352,21 @@ fn fixed_part(pattern: &str) -> Option<PathBuf> {
     (!fixed.is_empty()).then(|| PathBuf::from(fixed))
 }
 
-/// The last verdict is about the object itself; one about a name that led to it counts when a rule speaks of that name, and is
-/// stricter. A default does not: every link to an allowed folder would be refused because nobody listed the link.
-fn decide(verdicts: impl Iterator<Item = Verdict>) -> Verdict {
-    let rank = |verdict: &Verdict| match verdict.action {
+/// How strict an action is.
+const fn rank(action: Action) -> u8 {
+    match action {
         Action::Allow => 0,
         Action::Hold => 1,
         Action::Deny => 2,
-    };
+    }
+}
+
+/// The last verdict is about the object itself; one about a name that led to it counts when a rule speaks of that name, and is
+/// stricter. A default does not: every link to an allowed folder would be refused because nobody listed the link.
+fn decide(verdicts: impl Iterator<Item = Verdict>) -> Verdict {
     let all: Vec<Verdict> = verdicts.collect();
     let stricter = |worst: Verdict, next: Verdict| {
-        if next.reason.is_some() && rank(&next) > rank(&worst) { next } else { worst }
+        if next.reason.is_some() && rank(next.action) > rank(worst.action) { next } else { worst }
     };
     match all.split_last() {
         // Nothing was named, so nothing can be allowed.

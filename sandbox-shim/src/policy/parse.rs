@@ -50,6 +50,7 @@ impl Policy {
             network,
             network_default,
             dns,
+            also: None,
             egress: file.egress.map(egress).transpose().map_err(at)?,
             trials: file.tests.into_iter().map(|test| test.read(places)).collect::<Result<_, _>>().map_err(at)?,
         })

@@ -462,9 +462,30 @@ impl Hands for Tree {
 
     fn replace_policy(&self, text: &str) -> Result<PolicyApplied, String> {
         let policy = Policy::parse(text, "command", &self.places).map_err(|e| e.to_string())?;
-        let applied = policy_applied(&policy);
-        self.running.replace_policy(Arc::new(policy));
+        let before = self.running.policy();
+        if policy.is_plainly_no_wider_than(&before) {
+            let applied = policy_applied(&policy);
+            self.running.replace_policy(Arc::new(policy));
+            self.journal.set_policy(applied.digest.clone());
+            return Ok(applied);
+        }
+        // What it refuses is refused at once. What it allows waits for a person.
+        let wider = Arc::new(Policy::parse(text, "command and approval", &self.places).map_err(|e| e.to_string())?);
+        let narrower = policy.and(before);
+        let applied = policy_applied(&narrower);
+        self.running.replace_policy(Arc::new(narrower));
         self.journal.set_policy(applied.digest.clone());
+        let journal = Arc::clone(&self.journal);
+        let asked = self.running.ask_to_widen(wider, move |policy| {
+            let applied = policy_applied(policy);
+            journal.set_policy(applied.digest.clone());
+            if let Err(error) = super::write(journal.as_ref(), applied) {
+                tracing::error!(%error, "a policy that was agreed to could not be recorded");
+            }
+        });
+        if asked.is_none() {
+            tracing::warn!("nobody is left to widen the policy for");
+        }
         Ok(applied)
     }
 }

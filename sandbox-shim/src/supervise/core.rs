@@ -295,6 +295,10 @@ impl Core {
         Arc::clone(&self.policy.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    pub(crate) fn replace_policy(&self, policy: Arc<Policy>) {
+        *self.policy.write().unwrap_or_else(PoisonError::into_inner) = policy;
+    }
+
     /// Writes down what happened.
     pub(crate) fn record(&self, origin: Origin, occurred_at: Timestamp, body: Body) -> Result<RecordId, Stop> {
         let refused = self.telling.as_ref().and_then(|telling| Some((telling, super::telling::refused(&body)?)));

@@ -293,10 +293,36 @@ impl Running {
         self.core.answer_ticket(ticket, decision)
     }
 
+    /// The policy in force.
+    #[must_use]
+    pub fn policy(&self) -> Arc<Policy> {
+        self.core.policy()
+    }
+
+    /// Asks a person whether `policy` may take the place of the one in force; `then` is done when it has.
+    pub fn ask_to_widen(&self, policy: Arc<Policy>, then: impl FnOnce(&Policy) + Send + 'static) -> Option<Ticket> {
+        let process = lock(&self.core.table).get(self.started.root_pid)?;
+        let verdict = crate::policy::Verdict {
+            action: crate::policy::Action::Hold,
+            reason: Some("the policy that is to come allows more than the one in force".to_owned()),
+        };
+        let question = core::Question {
+            action: "apply_policy",
+            subject: format!("put the policy `{}` ({}) in force", policy.name, policy.digest.to_hex()),
+            ..core::Question::default()
+        };
+        Some(self.core.ask(None, &process, &verdict, question, move |core, granted, _| {
+            if granted {
+                then(&policy);
+                core.replace_policy(policy);
+            }
+        }))
+    }
+
     /// Puts another policy in force for what happens from now on. What the kernel enforces by itself was fixed at the start: a rule
     /// that singles out further files is kept by the shim alone.
     pub fn replace_policy(&self, policy: Arc<Policy>) {
-        *self.core.policy.write().unwrap_or_else(std::sync::PoisonError::into_inner) = policy;
+        self.core.replace_policy(policy);
     }
 
     /// Sends a signal to the agent's first process.

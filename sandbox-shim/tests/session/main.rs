@@ -3,7 +3,7 @@
 
 mod stage;
 
-use stage::{Stage, await_change, count, started_programs};
+use stage::{Stage, await_change, await_text, count, started_programs};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 use wk_schemas::body::{FileOperation, Instruction, Mediation};
@@ -98,6 +98,46 @@ fn a_signed_command_freezes_the_whole_tree_and_another_lets_it_go_on() {
     for kind in [Kind::SessionFrozen, Kind::SessionResumed, Kind::SessionKilled, Kind::SessionEnded] {
         assert_eq!(count(&records, kind), 1, "{kind}");
     }
+}
+
+#[test]
+fn a_policy_is_narrowed_at_once_and_widened_when_a_person_agrees() {
+    const LOOK: &str = "until [ -e done ]; do if cat guarded/key > /dev/null 2>&1; then echo open; else echo shut; fi > now; mv now said; sleep 0.02; done";
+    let stage = Stage::new();
+    std::fs::create_dir_all(stage.workspace().join("guarded")).unwrap();
+    std::fs::write(stage.workspace().join("guarded/key"), "key").unwrap();
+    let session = stage.begin(stage.config(&["/bin/sh", "-c", LOOK]));
+    let said = stage.workspace().join("said");
+    await_text(&said, "open");
+    let open = std::fs::read_to_string(stage.folder.path().join("open.toml")).unwrap();
+    let rule = "[[files.rules]]\nmatch = \"${workspace}/guarded/**\"\naction = \"deny\"\nreason = \"not now\"\n";
+    let shut = format!("{open}\n[files]\ndefault = \"allow\"\n{rule}");
+    stage.apply_policy(&session.id, &shut);
+    await_text(&said, "shut");
+    // As it was before: that allows more, so it is asked about, and nothing changes until there is an answer.
+    stage.apply_policy(&session.id, &open);
+    let asked = stage.await_record(&session.id, Kind::ApprovalRequested, 0);
+    let Body::ApprovalRequested(question) = asked.body else { panic!("{asked:?}") };
+    assert_eq!(question.action, "apply_policy");
+    std::fs::remove_file(&said).unwrap();
+    await_text(&said, "shut");
+    stage.command(&session.id, Instruction::Grant, Some(question.ticket));
+    await_text(&said, "open");
+    std::fs::write(stage.workspace().join("done"), "").unwrap();
+    let id = session.id.clone();
+    assert_eq!(session.end().exit_code, Some(0));
+    let records = stage.chain(&id);
+    let applied: Vec<_> = records
+        .iter()
+        .filter_map(
+            |record| if let Body::PolicyApplied(body) = &record.body { Some(body.source.as_str()) } else { None },
+        )
+        .collect();
+    assert_eq!(applied[1..], ["command", "command", "command and approval"]);
+    let last = records.iter().rfind(|record| record.kind() == Kind::PolicyApplied).unwrap();
+    let end = records.last().unwrap();
+    let Body::PolicyApplied(body) = &last.body else { panic!("{last:?}") };
+    assert_eq!((end.kind(), end.header.policy_digest.as_deref()), (Kind::SessionEnded, Some(body.digest.as_str())));
 }
 
 #[test]

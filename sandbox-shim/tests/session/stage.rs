@@ -148,12 +148,27 @@ impl Stage {
 
     /// Puts a signed command on the log and returns its id.
     pub(crate) fn command(&self, session: &SessionId, instruction: Instruction, ticket: Option<RecordId>) -> RecordId {
+        self.order(session, instruction, ticket, None)
+    }
+
+    /// Puts a signed command on the log that puts another policy in force.
+    pub(crate) fn apply_policy(&self, session: &SessionId, text: &str) -> RecordId {
+        self.order(session, Instruction::ApplyPolicy, None, Some(text.to_owned()))
+    }
+
+    fn order(
+        &self,
+        session: &SessionId,
+        instruction: Instruction,
+        ticket: Option<RecordId>,
+        policy: Option<String>,
+    ) -> RecordId {
         let now = clock::now();
         let record_id = RecordId(clock::new_id());
         let mut command = Command {
             instruction,
             ticket,
-            policy: None,
+            policy,
             reason: "the test says so".into(),
             by: "watcher".into(),
             issued_at: now,
@@ -208,6 +223,19 @@ impl Session {
     pub(crate) fn end(self) -> SessionEnd {
         self.thread.join().unwrap().unwrap()
     }
+}
+
+/// Waits until a file says this.
+pub(crate) fn await_text(path: &Path, text: &str) {
+    let mut now = String::new();
+    for _ in 0..600 {
+        now = std::fs::read_to_string(path).unwrap_or_default();
+        if now.trim() == text {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    panic!("`{}` says `{now}`, not `{text}`", path.display());
 }
 
 /// Waits until a file says something else than `before`.

@@ -39,15 +39,14 @@ impl Core {
             }
         }
         let policy = self.policy();
-        match policy.egress() {
-            Some(egress) => {
-                let verdict = egress.decide(to, port, method);
+        match (policy.leaving(to, port, method), policy.egress()) {
+            (Some(verdict), Some(egress)) => {
                 let by_request =
                     verdict.action != Action::Allow && method.is_none() && egress.depends_on_method(to, port);
                 (verdict, by_request)
             }
             // The policy was replaced by one without such rules: its rules about the network are what there is.
-            None => match to {
+            (None, _) | (_, None) => match to {
                 Destination::Name(name) => (policy.host(name, port), false),
                 Destination::Address(ip) => (policy.address(*ip, port, &[]), false),
             },
