@@ -11,6 +11,7 @@
 
 pub mod alerts;
 pub mod approvals;
+pub mod claims;
 pub mod config;
 pub mod context;
 pub mod decide;
@@ -30,6 +31,7 @@ pub mod rules;
 pub mod run;
 pub mod session;
 pub mod state;
+pub mod taint;
 pub mod text;
 
 pub use config::Config;

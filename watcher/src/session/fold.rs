@@ -1,8 +1,8 @@
 //! Folding one record into the session. What a record means for rules is in `context.rs`; here it only becomes memory.
 
 use super::{
-    Allowed, CALL_BYTES_MAX, Call, PROMPT_BYTES_MAX, PROMPTS_MAX, Plan, Process, SECRETS_MAX, STEP_BYTES_MAX,
-    STEPS_MAX, Said, SecretRead, Seen, Session, Ticket, host_key,
+    Allowed, CALL_BYTES_MAX, Call, Cause, PROMPT_BYTES_MAX, PROMPTS_MAX, Plan, Process, REVISIONS_MAX, Revision,
+    SECRETS_MAX, STEP_BYTES_MAX, STEPS_MAX, Said, SecretRead, Seen, Session, Ticket, host_key,
 };
 use crate::context::{Context, Object};
 use crate::places;
@@ -44,12 +44,17 @@ impl Session {
                     self.prompts.remove(1);
                 }
                 self.prompts.push(Said { text: cut(&b.text, PROMPT_BYTES_MAX).into(), record: id });
+                self.caused("prompt", id);
             }
             Body::PlanDeclared(b) => self.declare(b, id),
             Body::ToolCalled(b) => self.call(b, id, context),
             Body::ToolReturned(b) => self.answer(b, id),
-            Body::ProcessStarted(b) => self.process(b),
+            Body::ProcessStarted(b) => self.process(b, id),
             Body::ProcessExited(b) => {
+                // Where neither could be had, nothing is known of how it ended.
+                if let Some(has_failed) = b.exit_code.map(|c| c != 0).or(b.signal.map(|_| true)) {
+                    self.runs.ended(&b.actor.process_uid, has_failed);
+                }
                 self.processes.remove(&b.actor.process_uid);
             }
             Body::FileAccessed(b) => self.file(b, id, at, context),
@@ -99,9 +104,11 @@ impl Session {
     fn end(&mut self) {
         self.has_ended = true;
         self.calls.clear();
+        self.open_calls.clear();
         self.processes.clear();
         self.names.clear();
         self.values.clear();
+        self.secret_pieces.clear();
         self.windows = crate::rules::Windows::default();
         self.deviation = crate::deviation::Memory::default();
         self.judge.end();
@@ -109,13 +116,45 @@ impl Session {
 
     fn declare(&mut self, b: &PlanDeclared, id: Uuid) {
         self.plans = self.plans.saturating_add(1);
+        let (added, dropped) = self.plan_difference(b);
+        if self.revisions.len() >= REVISIONS_MAX {
+            self.revisions.remove(1);
+        }
+        self.revisions.push(Revision {
+            record: id,
+            revision: b.revision,
+            by: cut(&b.source, 64).to_owned(),
+            after: self.cause.clone(),
+            added,
+            dropped,
+        });
         let steps = b.steps.iter().take(STEPS_MAX).map(|s| cut(&s.text, STEP_BYTES_MAX).into()).collect();
         self.plan = Some(Plan { record: id, revision: b.revision, steps, confidence: b.confidence });
+    }
+
+    /// How many steps a declaration adds to the plan in force, and how many it drops.
+    pub(crate) fn plan_difference(&self, b: &PlanDeclared) -> (u32, u32) {
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let new = || b.steps.iter().take(STEPS_MAX).map(|s| cut(&s.text, STEP_BYTES_MAX));
+        let Some(plan) = &self.plan else { return (count(new().count()), 0) };
+        let added = new().filter(|n| plan.steps.iter().all(|o| o.text() != *n)).count();
+        let dropped = plan.steps.iter().filter(|o| new().all(|n| n != o.text())).count();
+        (count(added), count(dropped))
+    }
+
+    fn caused(&mut self, kind: &str, record: Uuid) {
+        self.cause = Some(Cause { kind: kind.to_owned(), record });
     }
 
     fn call(&mut self, b: &ToolCalled, id: Uuid, context: &Context) {
         self.calls_total = self.calls_total.saturating_add(1);
         let words = b.command_text.as_deref().unwrap_or(&b.arguments);
+        if b.decision != "denied" {
+            self.open_calls.insert(&b.tool_call_id, id);
+            if b.tool_class == "shell" {
+                self.runs.started(words, &b.tool_call_id, id);
+            }
+        }
         let call = Call {
             record: id,
             tool: b.tool.clone(),
@@ -140,7 +179,19 @@ impl Session {
         if let Some(call) = self.calls.get_mut(&b.tool_call_id) {
             call.is_open = false;
         }
+        self.open_calls.remove(&b.tool_call_id);
+        if let Some(success) = b.success {
+            self.runs.ended(&b.tool_call_id, !success);
+        }
+        self.caused("tool_result", id);
         let output = cut(&b.output, RESULT_BYTES_MAX);
+        if self.shows_secret(&b.tool_call_id) {
+            // Neither followed nor kept as text: a session's state on disk is no place for credentials.
+            for piece in crate::taint::pieces(output) {
+                self.secret_pieces.insert_first(&piece, id);
+            }
+            return;
+        }
         for value in text::values(output, RESULT_VALUES_MAX) {
             let key = format!("{:?} {}", value.form, value.text);
             let is_prose = crate::deviation::is_prose(output, value.at);
@@ -152,8 +203,20 @@ impl Session {
         }
     }
 
-    fn process(&mut self, b: &ProcessStarted) {
+    /// Whether a tool call's answer shows a credential: the kernel saw it read on the call's behalf, or the call names its file.
+    fn shows_secret(&self, call: &str) -> bool {
+        if self.secrets.iter().any(|s| s.call.as_deref() == Some(call)) {
+            return true;
+        }
+        let Some(called) = self.calls.get(call) else { return false };
+        let paths = || text::values(&called.text, 32).into_iter().filter(|v| v.form == text::Form::Path);
+        matches!(called.class.as_str(), "shell" | "read")
+            && paths().any(|v| places::secret(&v.text.replacen('~', "/home/user", 1)).is_some())
+    }
+
+    fn process(&mut self, b: &ProcessStarted, id: Uuid) {
         if matches!(b.outcome, Outcome::Allowed | Outcome::Succeeded) {
+            self.runs.started(&b.command_line, &b.actor.process_uid, id);
             let process = Process {
                 image: b.actor.image.clone(),
                 parent: b.parent_process_uid.clone(),
@@ -169,7 +232,20 @@ impl Session {
             if self.secrets.len() >= SECRETS_MAX {
                 self.secrets.remove(0);
             }
-            self.secrets.push(SecretRead { path: b.path.clone(), kind: secret.kind.to_owned(), at, record: id });
+            self.secrets.push(SecretRead {
+                path: b.path.clone(),
+                kind: secret.kind.to_owned(),
+                at,
+                record: id,
+                call: b.actor.tool_call_id.clone(),
+            });
+        }
+        if was_had
+            && context.is("effect.writes")
+            && !context.is("scope.inside_workspace")
+            && !context.is("scope.ordinary")
+        {
+            self.outside.insert_first(context.object.label().as_deref().unwrap_or(&b.path), id);
         }
     }
 
@@ -193,6 +269,7 @@ impl Session {
     }
 
     fn ask(&mut self, b: &ApprovalRequested, id: Uuid, context: &Context) {
+        self.asking.asked = self.asking.asked.saturating_add(1);
         let ticket = Ticket { record: id, objects: context.object.keys(), is_open: true };
         self.tickets.insert(&b.ticket.to_string(), ticket);
     }
@@ -201,6 +278,17 @@ impl Session {
         let Some(ticket) = self.tickets.get_mut(&b.ticket.to_string()) else { return };
         ticket.is_open = false;
         let objects = ticket.objects.clone();
+        let (count, cause) = match b.resolution {
+            Resolution::Granted => (Some(&mut self.asking.granted), Some("approval")),
+            Resolution::Denied | Resolution::Expired => (Some(&mut self.asking.denied), Some("refusal")),
+            Resolution::Abandoned | Resolution::Unspecified => (None, None),
+        };
+        if let Some(count) = count {
+            *count = count.saturating_add(1);
+        }
+        if let Some(cause) = cause {
+            self.caused(cause, id);
+        }
         for object in &objects {
             match b.resolution {
                 Resolution::Granted => {

@@ -28,6 +28,10 @@ const HOSTS_MAX: usize = 512;
 const TICKETS_MAX: usize = 256;
 const DENIED_MAX: usize = 256;
 const VALUES_MAX: usize = 2048;
+const REVISIONS_MAX: usize = 32;
+const OUTSIDE_MAX: usize = 128;
+const OPEN_CALLS_MAX: usize = 64;
+const SECRET_PIECES_MAX: usize = 512;
 
 /// A text that a record carried, and which record.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -49,6 +53,43 @@ pub struct Plan {
     pub steps: Vec<Phrase>,
     /// How sure it is that this is the agent's plan.
     pub confidence: f64,
+}
+
+/// What stood before a plan was declared or revised: the last thing that could have led to it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cause {
+    /// prompt, tool_result, approval, or refusal.
+    pub kind: String,
+    /// The record.
+    pub record: Uuid,
+}
+
+/// One declaration of a plan: the plan's history is the list of them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Revision {
+    /// The record that declared it.
+    pub record: Uuid,
+    /// 0 for the first.
+    pub revision: i32,
+    /// Who or what declared it: todo_write, update_plan, inferred.
+    pub by: String,
+    /// What it came after.
+    pub after: Option<Cause>,
+    /// Steps that the plan before did not have.
+    pub added: u32,
+    /// Steps that only the plan before had.
+    pub dropped: u32,
+}
+
+/// How often people were asked, and what became of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asking {
+    /// Questions.
+    pub asked: u32,
+    /// Granted.
+    pub granted: u32,
+    /// Denied, by a person or by the deadline.
+    pub denied: u32,
 }
 
 /// A tool call.
@@ -88,6 +129,9 @@ pub struct SecretRead {
     pub at: i64,
     /// The record that shows it.
     pub record: Uuid,
+    /// The tool call behind it.
+    #[serde(default)]
+    pub call: Option<String>,
 }
 
 /// A question to a person.
@@ -142,8 +186,9 @@ pub struct Asked {
     pub until: i64,
 }
 
-/// Everything the watcher knows of one session.
+/// Everything the watcher knows of one session. What an older version did not save is as in a new session.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Session {
     /// When it started, in microseconds UTC, or when its first record was seen.
     pub started_at: Option<i64>,
@@ -159,10 +204,18 @@ pub struct Session {
     pub plan: Option<Plan>,
     /// How often a plan was declared.
     pub plans: u32,
+    /// The plan's history, oldest first; the first declaration stays.
+    pub revisions: Vec<Revision>,
+    /// The last thing that could lead to a change of plan.
+    pub cause: Option<Cause>,
     /// Tool calls by the agent's id.
     pub calls: Recent<Call>,
     /// How many tool calls there were.
     pub calls_total: u64,
+    /// Tool calls in flight, by the agent's id, with the record of the call.
+    pub open_calls: Recent<Uuid>,
+    /// What ran that would show a claim of the agent.
+    pub runs: crate::claims::Runs,
     /// Processes by uid.
     pub processes: Recent<Process>,
     /// Credentials read, oldest first; a program's reading its own is not among them.
@@ -183,8 +236,14 @@ pub struct Session {
     pub denied: Recent<Uuid>,
     /// Objects that a person let through.
     pub granted: Recent<Uuid>,
+    /// How often people were asked.
+    pub asking: Asking,
+    /// Places outside the workspace that were written to and are not ordinary, with the first record of each.
+    pub outside: Recent<Uuid>,
     /// Values that came out of tools, by `form:value`.
     pub values: Recent<Seen>,
+    /// Digests of pieces of credentials that were shown to the agent, with the record that did so.
+    pub secret_pieces: Recent<Uuid>,
     /// Records that are known to be missing.
     pub lost: i64,
     /// The command that asked for the freeze in force, or nil when the shim froze by itself.
@@ -219,8 +278,12 @@ impl Default for Session {
             prompts: Vec::new(),
             plan: None,
             plans: 0,
+            revisions: Vec::new(),
+            cause: None,
             calls: Recent::new(CALLS_MAX),
             calls_total: 0,
+            open_calls: Recent::new(OPEN_CALLS_MAX),
+            runs: crate::claims::Runs::default(),
             processes: Recent::new(PROCESSES_MAX),
             secrets: Vec::new(),
             hosts: Recent::new(HOSTS_MAX),
@@ -231,7 +294,10 @@ impl Default for Session {
             tickets: Recent::new(TICKETS_MAX),
             denied: Recent::new(DENIED_MAX),
             granted: Recent::new(DENIED_MAX),
+            asking: Asking::default(),
+            outside: Recent::new(OUTSIDE_MAX),
             values: Recent::new(VALUES_MAX),
+            secret_pieces: Recent::new(SECRET_PIECES_MAX),
             lost: 0,
             frozen_by: None,
             asked: None,

@@ -42,7 +42,7 @@ pub(crate) const fn by(pid: i64, image: &'static str, call: &'static str, mediat
 }
 
 impl Who {
-    fn actor(self) -> Actor {
+    pub(crate) fn actor(self) -> Actor {
         Actor {
             pid: self.pid,
             process_uid: format!("{}-100", self.pid),
