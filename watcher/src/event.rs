@@ -8,15 +8,21 @@ use std::borrow::Cow;
 use wk_schemas::Record;
 use wk_schemas::sigma::{self, LogSource, Value};
 
+/// Places of a row's table; more fields than three quarters of them are looked through one by one.
+const SLOTS: usize = 256;
+const SLOTTED_MAX: usize = SLOTS / 4 * 3;
+
 /// One row of fields.
 #[derive(Debug, Clone)]
 pub struct Row<'a> {
-    /// Sorted by name.
     fields: Vec<(Cow<'a, str>, Value<'a>)>,
+    /// Where a name is among the fields, plus one; 0 is an empty place. Rules ask for many names of each record, and building
+    /// this is cheaper than sorting.
+    slots: [u8; SLOTS],
     /// The record it is of.
     pub record: Option<uuid::Uuid>,
     /// Which rules it is for.
-    pub source: rsigma_parser::LogSource,
+    pub source: LogSource,
 }
 
 impl<'a> Row<'a> {
@@ -24,21 +30,28 @@ impl<'a> Row<'a> {
     #[must_use]
     pub fn new(record: &'a Record, context: &'a Context) -> Self {
         let own = sigma::fields(record).into_iter().map(|(n, v)| (Cow::Borrowed(n), v));
-        let more = context.fields().iter().map(|(n, v)| (Cow::Borrowed(*n), v.clone()));
+        let more = context.fields().iter().map(|(n, v)| (Cow::Borrowed(*n), borrowed(v)));
         let row = Self::from_fields(own.chain(more).collect(), sigma::log_source(&record.body));
         Self { record: Some(record.header.record_id.0), ..row }
     }
 
-    /// A row of given fields.
+    /// A row of given fields. Of two with the same name the first counts.
     #[must_use]
-    pub fn from_fields(mut fields: Vec<(Cow<'a, str>, Value<'a>)>, source: LogSource) -> Self {
-        fields.sort_by(|a, b| a.0.cmp(&b.0));
-        let source = rsigma_parser::LogSource {
-            product: Some(source.product.to_owned()),
-            category: Some(source.category.to_owned()),
-            ..rsigma_parser::LogSource::default()
-        };
-        Self { fields, record: None, source }
+    pub fn from_fields(fields: Vec<(Cow<'a, str>, Value<'a>)>, source: LogSource) -> Self {
+        let mut row = Self { fields, slots: [0; SLOTS], record: None, source };
+        if row.fields.len() <= SLOTTED_MAX {
+            for (number, (name, _)) in (1_u8..).zip(&row.fields) {
+                let mut at = slot(name);
+                while let Some(place) = row.slots.get_mut(at) {
+                    if *place == 0 {
+                        *place = number;
+                        break;
+                    }
+                    at = (at + 1) % SLOTS;
+                }
+            }
+        }
+        row
     }
 
     /// The field as text, for messages.
@@ -51,8 +64,24 @@ impl<'a> Row<'a> {
         })
     }
 
+    /// The names of its fields.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.fields.iter().map(|(n, _)| n.as_ref())
+    }
+
     fn find(&self, name: &str) -> Option<&Value<'a>> {
-        self.fields.binary_search_by(|(n, _)| n.as_ref().cmp(name)).ok().map(|i| &self.fields[i].1)
+        if self.fields.len() > SLOTTED_MAX {
+            return self.fields.iter().find(|(n, _)| n == name).map(|(_, v)| v);
+        }
+        let mut at = slot(name);
+        loop {
+            let number = usize::from(self.slots[at]).checked_sub(1)?;
+            let (known, value) = &self.fields[number];
+            if known == name {
+                return Some(value);
+            }
+            at = (at + 1) % SLOTS;
+        }
     }
 
     fn texts(&self) -> impl Iterator<Item = &str> {
@@ -61,6 +90,23 @@ impl<'a> Row<'a> {
             Value::Number(_) | Value::Flag(_) => None,
         })
     }
+}
+
+/// The same value, not copied.
+fn borrowed<'a>(value: &'a Value<'_>) -> Value<'a> {
+    match value {
+        Value::Text(text) => Value::Text(Cow::Borrowed(text.as_ref())),
+        Value::Number(number) => Value::Number(*number),
+        Value::Flag(flag) => Value::Flag(*flag),
+    }
+}
+
+/// Where a name is looked for first: its length and three of its bytes tell our names apart well enough.
+fn slot(name: &str) -> usize {
+    let bytes = name.as_bytes();
+    let at = |i: usize| bytes.get(i).copied().map_or(0, usize::from);
+    let length = bytes.len();
+    (length * 37 + at(0) * 5 + at(length / 2) * 11 + at(length.saturating_sub(1)) * 17) % SLOTS
 }
 
 impl Event for Row<'_> {
@@ -98,5 +144,24 @@ impl Event for Row<'_> {
 
     fn field_keys(&self) -> Vec<Cow<'_, str>> {
         self.fields.iter().map(|(n, _)| Cow::Borrowed(n.as_ref())).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_field_is_found_and_of_two_the_first_counts() {
+        let source = LogSource { product: "linux", category: "file_event" };
+        for count in [0_i64, 1, 50, 150, 400] {
+            let names = (0..count).map(|i| (format!("field.{i}").into(), Value::Number(i)));
+            let row = Row::from_fields(names.chain([("field.0".into(), Value::Number(-1))]).collect(), source);
+            for i in 0..count {
+                assert_eq!(row.find(&format!("field.{i}")), Some(&Value::Number(i)), "{i} of {count}");
+            }
+            assert_eq!(row.find("field.x"), None);
+            assert_eq!(row.find(""), None);
+        }
     }
 }

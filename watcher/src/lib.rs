@@ -11,6 +11,7 @@
 
 pub mod alerts;
 pub mod approvals;
+pub mod backtest;
 pub mod claims;
 pub mod config;
 pub mod context;

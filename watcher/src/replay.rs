@@ -43,6 +43,14 @@ impl Replay {
         out
     }
 
+    /// The context that a record would be judged in if it came next.
+    #[must_use]
+    pub fn context(&self, record: &Record) -> crate::context::Context {
+        let mut session = self.sessions.get(&record.header.session_id).cloned().unwrap_or_default();
+        session.tick(record);
+        crate::context::Context::of(&session, record)
+    }
+
     /// The session, as it stands.
     #[must_use]
     pub fn session(&self, id: &SessionId) -> Option<&Session> {

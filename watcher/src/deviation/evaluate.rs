@@ -176,6 +176,41 @@ pub fn evaluate(paths: &[impl AsRef<Path>]) -> Result<Evaluation, EvaluateError>
 }
 
 fn read(path: &Path, out: &mut Vec<Scored>) -> Result<(), EvaluateError> {
+    each(path, |session| out.push(judge(&session)))
+}
+
+/// A labelled session as the records that a shim would have written, chained.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sample {
+    /// What the file says it is: benign, malicious.
+    pub label: String,
+    /// The file's name for it.
+    pub name: String,
+    /// The records, in order.
+    pub records: Vec<Record>,
+}
+
+/// Reads the sessions of a file as records, for a replay of the whole watcher.
+///
+/// # Errors
+/// [`EvaluateError`] names file and line.
+pub fn samples(path: &Path) -> Result<Vec<Sample>, EvaluateError> {
+    let mut out = Vec::new();
+    each(path, |labelled| {
+        let session_id = SessionId::parse(&format!("sample-{}", out.len())).expect("letters, a dash and a number");
+        let mut chain = wk_schemas::Chain::default();
+        let bodies = bodies(&labelled);
+        let seal = |(number, body)| {
+            let Record { header, body } = record(number, body);
+            chain.seal(Header { session_id: session_id.clone(), ..header }, body).0
+        };
+        let records = (0_i64..).zip(bodies).map(seal).collect();
+        out.push(Sample { label: labelled.label, name: labelled.session, records });
+    })?;
+    Ok(out)
+}
+
+fn each(path: &Path, mut take: impl FnMut(Labelled)) -> Result<(), EvaluateError> {
     let failed = |source| EvaluateError::Read { path: path.to_owned(), source };
     let file = std::fs::File::open(path).map_err(failed)?;
     let is_xz = path.extension().is_some_and(|e| e == "xz");
@@ -190,7 +225,7 @@ fn read(path: &Path, out: &mut Vec<Scored>) -> Result<(), EvaluateError> {
             line: number + 1,
             source,
         })?;
-        out.push(judge(&session));
+        take(session);
     }
     Ok(())
 }
@@ -210,17 +245,7 @@ fn judge(labelled: &Labelled) -> Scored {
         actions: 0,
         raised: 0,
     };
-    let mut last_call = String::new();
-    let prompt = labelled.intent.iter().map(|text| {
-        Body::from(PromptSubmitted {
-            text: text.clone(),
-            text_bytes: 0,
-            text_digest: Digest::ZERO,
-            channel: "jsonl".to_owned(),
-        })
-    });
-    let events: Vec<Body> = labelled.events.iter().enumerate().map(|(i, e)| body(e, i, &mut last_call)).collect();
-    for (number, body) in (0_i64..).zip(prompt.chain(events)) {
+    for (number, body) in (0_i64..).zip(bodies(labelled)) {
         let is_action = matches!(body, Body::ToolCalled(_));
         let record = record(number, body);
         session.tick(&record);
@@ -233,6 +258,24 @@ fn judge(labelled: &Labelled) -> Scored {
         session.fold(&record, &context);
     }
     scored
+}
+
+/// What a session's records say: the prompt, and then the events.
+fn bodies(labelled: &Labelled) -> Vec<Body> {
+    let mut last_call = String::new();
+    let prompt = labelled.intent.iter().map(|text| {
+        Body::from(PromptSubmitted {
+            text: text.clone(),
+            text_bytes: 0,
+            text_digest: Digest::ZERO,
+            channel: "jsonl".to_owned(),
+        })
+    });
+    let mut events = Vec::new();
+    for (number, event) in labelled.events.iter().enumerate() {
+        events.push(body(event, number, &mut last_call));
+    }
+    prompt.chain(events).collect()
 }
 
 fn body(event: &Event, number: usize, last_call: &mut String) -> Body {

@@ -23,7 +23,7 @@ mod held_out;
 mod metrics;
 mod verbs;
 
-pub use evaluate::{EvaluateError, Evaluation, evaluate};
+pub use evaluate::{EvaluateError, Evaluation, Sample, evaluate, samples};
 pub use held_out::HeldOut;
 pub use metrics::{Interval, Rates};
 

@@ -7,32 +7,52 @@ use super::{Problem, Rule, Rules, Sources, Windows, source_of};
 use crate::event::Row;
 use std::borrow::Cow;
 use std::path::PathBuf;
-use wk_schemas::Digest;
 use wk_schemas::sigma::Value;
 
 /// What a check found.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct Report {
     /// Rules that were loaded.
     pub rules: usize,
-    /// Tests that were run.
-    pub tests: usize,
-    /// Tests that did not hold.
-    pub failures: Vec<TestFailure>,
+    /// Every test that was run, in order of rule.
+    pub cases: Vec<Case>,
     /// What could not be loaded.
     pub problems: Vec<Problem>,
     /// Titles of rules that lack a positive or a negative test.
     pub untested: Vec<String>,
-    /// Digest of the pack.
-    pub pack_digest: Digest,
+    /// Digest of the pack, in hex.
+    pub pack_digest: String,
 }
 
 impl Report {
     /// Whether everything loaded and every test held.
     #[must_use]
     pub fn is_clean(&self) -> bool {
-        self.failures.is_empty() && self.problems.is_empty()
+        self.problems.is_empty() && self.failures().next().is_none()
     }
+
+    /// The tests that did not hold.
+    pub fn failures(&self) -> impl Iterator<Item = TestFailure> {
+        self.cases.iter().filter_map(|c| {
+            let message = format!("{}: {}", c.name, c.failure.as_ref()?);
+            Some(TestFailure { file: c.file.clone(), line: c.line, rule: c.rule.clone(), message })
+        })
+    }
+}
+
+/// One test of a rule.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Case {
+    /// The file.
+    pub file: String,
+    /// Line on which the rule begins, from 1.
+    pub line: usize,
+    /// The rule's title.
+    pub rule: String,
+    /// `positive test 0`: its place in the rule's list, from 0.
+    pub name: String,
+    /// Why it did not hold; `None` when it did.
+    pub failure: Option<String>,
 }
 
 /// A test of a rule that did not hold.
@@ -58,33 +78,36 @@ pub fn check(paths: &[PathBuf]) -> Result<Report, std::io::Error> {
     for path in paths {
         sources.add_path(path)?;
     }
-    let rules = Rules::compile(&sources);
-    let (mut tests, mut failures, mut untested) = (0, Vec::new(), Vec::new());
-    for rule in rules.all() {
+    Ok(check_sources(&sources, |_, _| ()))
+}
+
+/// Checks rules. `progress` is told after each rule how many are done, and of how many.
+#[must_use]
+pub fn check_sources(sources: &Sources, mut progress: impl FnMut(usize, usize)) -> Report {
+    let rules = Rules::compile(sources);
+    let count = rules.all().count();
+    let (mut cases, mut untested) = (Vec::new(), Vec::new());
+    for (done, rule) in rules.all().enumerate() {
         if rule.tests.positive.is_empty() || rule.tests.negative.is_empty() {
             untested.push(rule.title.clone());
         }
-        let cases = rule.tests.positive.iter().map(|t| (t, true)).chain(rule.tests.negative.iter().map(|t| (t, false)));
-        for (number, (case, expected)) in cases.enumerate() {
-            tests += 1;
-            let kind = if expected { "positive" } else { "negative" };
-            let number = if expected { number } else { number - rule.tests.positive.len() };
-            let message = match matches(&rules, rule, case) {
-                Err(message) => message,
-                Ok(found) if found == expected => continue,
-                Ok(true) => "matched, expected no match".to_owned(),
-                Ok(false) => "did not match, expected a match".to_owned(),
-            };
-            failures.push(TestFailure {
-                file: rule.file.clone(),
-                line: rule.line,
-                rule: rule.title.clone(),
-                message: format!("{kind} test {number}: {message}"),
-            });
+        for (kind, tests, expected) in
+            [("positive", &rule.tests.positive, true), ("negative", &rule.tests.negative, false)]
+        {
+            for (number, case) in tests.iter().enumerate() {
+                let failure = match matches(&rules, rule, case) {
+                    Err(message) => Some(message),
+                    Ok(found) if found == expected => None,
+                    Ok(true) => Some("matched, expected no match".to_owned()),
+                    Ok(false) => Some("did not match, expected a match".to_owned()),
+                };
+                let name = format!("{kind} test {number}");
+                cases.push(Case { file: rule.file.clone(), line: rule.line, rule: rule.title.clone(), name, failure });
+            }
         }
+        progress(done + 1, count);
     }
-    let count = rules.all().count();
-    Ok(Report { rules: count, tests, failures, pack_digest: rules.pack_digest, problems: rules.problems, untested })
+    Report { rules: count, cases, pack_digest: rules.pack_digest.to_hex(), problems: rules.problems, untested }
 }
 
 fn matches(rules: &Rules, rule: &Rule, case: &serde_json::Value) -> Result<bool, String> {
@@ -138,7 +161,7 @@ mod tests {
     fn every_rule_of_the_pack_loads_and_its_tests_hold() {
         let report = check(&[]).unwrap();
         assert_eq!(report.problems, []);
-        let failures: Vec<String> = report.failures.iter().map(ToString::to_string).collect();
+        let failures: Vec<String> = report.failures().map(|f| f.to_string()).collect();
         assert!(failures.is_empty(), "{failures:#?}");
         assert!(report.untested.is_empty(), "rules without tests: {:?}", report.untested);
         assert!(report.rules >= 60, "{}", report.rules);
@@ -151,7 +174,7 @@ mod tests {
         let text = "title: T\nlogsource: {category: file_event, product: linux}\ndetection:\n  s: {TargetFilename: /x}\n  condition: s\nwatchkeeper:\n  tests:\n    positive: [{TargetFilename: /y}]\n    negative: [{scope.insid_workspace: true}]\n";
         std::fs::write(&path, text).unwrap();
         let report = check(&[path]).unwrap();
-        let messages: Vec<&str> = report.failures.iter().map(|f| f.message.as_str()).collect();
+        let messages: Vec<String> = report.failures().map(|f| f.message).collect();
         assert_eq!(
             messages,
             [

@@ -1,9 +1,11 @@
 //! Reads rule files and compiles them. What is faulty is named with its file and line, and left out; the rest loads.
 
 use super::correlate::Correlation;
-use super::{Rule, Rules, engine};
+use super::document::{Document, Problem, documents};
+use super::{Rule, Rules, SOURCES, engine, fits};
 use rsigma_eval::correlation::compile_correlation;
-use rsigma_parser::{CorrelationRule, FilterRule, SigmaRule, parse_sigma_yaml};
+use rsigma_eval::{CompiledRule, Engine, Pipeline, apply_pipelines, parse_pipeline};
+use rsigma_parser::{CorrelationRule, FilterRule, FilterRuleTarget, SigmaRule, parse_sigma_yaml};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -27,13 +29,20 @@ pub struct Source {
     pub file: String,
     /// Its text.
     pub text: String,
+    /// Whether the program carries it. Pipelines are for the rules of others and leave these alone.
+    pub is_ours: bool,
 }
 
 impl Sources {
     /// The rules that the program carries.
     #[must_use]
     pub fn embedded() -> Self {
-        Self(super::EMBEDDED.iter().map(|(f, t)| Source { file: (*f).to_owned(), text: (*t).to_owned() }).collect())
+        Self(
+            super::EMBEDDED
+                .iter()
+                .map(|(f, t)| Source { file: (*f).to_owned(), text: (*t).to_owned(), is_ours: true })
+                .collect(),
+        )
     }
 
     /// Adds a file, or all `.yml` and `.yaml` files below a folder, in order of name.
@@ -51,22 +60,11 @@ impl Sources {
                 }
             }
         } else {
-            self.0.push(Source { file: path.display().to_string(), text: std::fs::read_to_string(path)? });
+            let (file, text) = (path.display().to_string(), std::fs::read_to_string(path)?);
+            self.0.push(Source { file, text, is_ours: false });
         }
         Ok(())
     }
-}
-
-/// A rule that could not be loaded, or a fault in one that could.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{file}:{line}: {message}")]
-pub struct Problem {
-    /// The file.
-    pub file: String,
-    /// The line, from 1.
-    pub line: usize,
-    /// What is wrong and what was expected.
-    pub message: String,
 }
 
 /// What a rule says under `watchkeeper:`.
@@ -93,78 +91,15 @@ pub struct Tests {
     pub negative: Vec<serde_json::Value>,
 }
 
-/// One YAML document of a rule file.
-struct Document<'a> {
-    file: &'a str,
-    /// Line of the file on which it begins, from 1.
-    line: usize,
-    text: &'a str,
-}
-
-impl Document<'_> {
-    /// A problem on the line that `what` stands on, or on the first that holds anything.
-    fn problem(&self, what: Option<&str>, message: impl Into<String>) -> Problem {
-        let find = |needle: &str| self.text.lines().position(|l| l.contains(needle));
-        let first = || self.text.lines().position(|l| !l.trim().is_empty() && !l.trim_start().starts_with('#'));
-        let offset = what.and_then(find).or_else(first).unwrap_or(0);
-        Problem { file: self.file.to_owned(), line: self.line + offset, message: message.into() }
-    }
-
-    /// Turns rsigma's message into a problem on the right line.
-    fn translate(&self, message: &str) -> Problem {
-        // yaml_serde ends its messages with `at line 7 column 3`, counted within the document.
-        if let Some((_, place)) = message.rsplit_once(" at line ")
-            && let Some(line) = place.split_whitespace().next().and_then(|n| n.parse::<usize>().ok())
-        {
-            let problem =
-                Problem { file: self.file.to_owned(), line: self.line + line - 1, message: message.to_owned() };
-            return problem;
-        }
-        let quoted = message.split(['\'', '`', '"']).nth(1).filter(|q| !q.is_empty());
-        let (place, expected) = match message {
-            m if m.contains("modifier") => (quoted.map(|q| format!("|{q}")), "expected one of Sigma's modifiers"),
-            m if m.contains("Missing required field") => (None, "expected title, logsource and detection"),
-            m if m.contains("ondition") => {
-                (Some("condition:".to_owned()), "expected names of selections joined with and, or, not")
-            }
-            m if m.contains("imespan") => (Some("timespan:".to_owned()), "expected a number and one of s, m, h, d"),
-            m if m.contains("etection") => (Some("detection:".to_owned()), "expected selections and a condition"),
-            m if m.contains("orrelation") => {
-                (Some("correlation:".to_owned()), "expected type, rules, timespan and condition")
-            }
-            _ => (quoted.map(str::to_owned), "expected a Sigma rule"),
-        };
-        self.problem(place.as_deref(), format!("{message}; {expected}"))
-    }
-}
-
-/// Splits a file at its document marks. A file that uses collection actions stays whole, because its parts depend on one another.
-fn documents(source: &Source) -> Vec<Document<'_>> {
-    let file = source.file.as_str();
-    if source.text.lines().any(|l| l.starts_with("action:")) {
-        return vec![Document { file, line: 1, text: &source.text }];
-    }
-    let mut out = Vec::new();
-    let (mut start, mut first_line, mut at) = (0, 1, 0);
-    for (number, line) in source.text.split_inclusive('\n').enumerate() {
-        if line.trim_end() == "---" {
-            out.push(Document { file, line: first_line, text: &source.text[start..at] });
-            start = at + line.len();
-            first_line = number + 2;
-        }
-        at += line.len();
-    }
-    out.push(Document { file, line: first_line, text: &source.text[start..] });
-    out.retain(|d| d.text.lines().any(|l| !l.trim().is_empty() && !l.trim_start().starts_with('#')));
-    out
-}
-
 /// What was read so far.
 #[derive(Default)]
 struct Loading {
-    rules: Vec<(SigmaRule, Rule)>,
+    rules: Vec<(SigmaRule, Rule, bool)>,
     correlations: Vec<(CorrelationRule, Rule)>,
     filters: Vec<(FilterRule, Problem)>,
+    pipelines: Vec<Pipeline>,
+    /// Digests of filters and pipelines: they are part of what is in force.
+    others: Vec<Digest>,
     ids: BTreeMap<String, String>,
     problems: Vec<Problem>,
 }
@@ -172,15 +107,25 @@ struct Loading {
 pub(super) fn compile(sources: &Sources) -> Rules {
     let mut loading = Loading::default();
     for source in &sources.0 {
-        for document in documents(source) {
-            loading.read(&document);
+        for document in documents(&source.file, &source.text) {
+            loading.read(&document, source.is_ours);
         }
     }
     loading.finish()
 }
 
 impl Loading {
-    fn read(&mut self, document: &Document<'_>) {
+    fn read(&mut self, document: &Document<'_>, is_ours: bool) {
+        if document.is_pipeline() {
+            match parse_pipeline(document.text) {
+                Ok(pipeline) => {
+                    self.pipelines.push(pipeline);
+                    self.others.push(Digest::of(document.text.as_bytes()));
+                }
+                Err(error) => self.problems.push(document.translate(&error.to_string())),
+            }
+            return;
+        }
         let collection = match parse_sigma_yaml(document.text) {
             Ok(collection) => collection,
             Err(error) => return self.problems.push(document.translate(&error.to_string())),
@@ -193,6 +138,8 @@ impl Loading {
                 version: rule.modified.clone().or_else(|| rule.date.clone()),
                 level: rule.level,
                 tags: &rule.tags,
+                about: rule.description.as_deref(),
+                false_positives: &rule.falsepositives,
                 extension: rule.custom_attributes.get(EXTENSION).and_then(|v| serde_json::to_value(v).ok()),
             };
             if let Some(mut known) = self.rule(document, fields, rule.logsource.category.as_deref()) {
@@ -205,7 +152,7 @@ impl Loading {
                     self.problems.push(document.problem(Some("logsource"), message));
                     continue;
                 }
-                self.rules.push((rule, known));
+                self.rules.push((rule, known, is_ours));
             }
         }
         for rule in collection.correlations {
@@ -215,6 +162,8 @@ impl Loading {
                 version: rule.modified.clone().or_else(|| rule.date.clone()),
                 level: rule.level,
                 tags: &rule.tags,
+                about: rule.description.as_deref(),
+                false_positives: &rule.falsepositives,
                 extension: rule.custom_attributes.get(EXTENSION).and_then(|v| serde_json::to_value(v).ok()),
             };
             if let Some(known) = self.rule(document, fields, None) {
@@ -222,6 +171,7 @@ impl Loading {
             }
         }
         for filter in collection.filters {
+            self.others.push(Digest::of(document.text.as_bytes()));
             self.filters.push((filter, document.problem(Some("filter:"), "")));
         }
     }
@@ -271,6 +221,8 @@ impl Loading {
             digest,
             level,
             tags: fields.tags.to_vec(),
+            about: fields.about.unwrap_or_default().to_owned(),
+            false_positives: fields.false_positives.to_vec(),
             step,
             says: extension.says.unwrap_or_else(|| fields.title.to_owned()),
             subject: extension.subject.unwrap_or_else(|| default_subject(category)),
@@ -283,10 +235,16 @@ impl Loading {
     }
 
     fn finish(mut self) -> Rules {
+        self.pipelines.sort_by_key(|p| p.priority);
         let mut engine = engine();
         let mut detections = Vec::new();
         let mut compiled = Vec::new();
-        for (mut rule, known) in std::mem::take(&mut self.rules) {
+        for (mut rule, mut known, is_ours) in std::mem::take(&mut self.rules) {
+            if !is_ours && let Err(error) = apply_pipelines(&self.pipelines, &mut rule) {
+                self.fault(&known, &format!("{error}; a pipeline does not fit it"));
+                continue;
+            }
+            known.source = Some(rule.logsource.clone());
             // Compiled alone first, so that the numbers of those that stay are without a gap.
             if let Err(error) = rsigma_eval::compile_rule(&rule) {
                 self.fault(&known, &error.to_string());
@@ -294,6 +252,7 @@ impl Loading {
             }
             let Ok(number) = serde_json::from_value(serde_json::json!(detections.len())) else { continue };
             rule.custom_attributes.insert(NUMBER.to_owned(), number);
+            rule.id.get_or_insert_with(|| known.id.clone());
             detections.push((rule.name.clone(), known));
             compiled.push(rule);
         }
@@ -303,11 +262,8 @@ impl Loading {
                 self.fault(&known, &error.to_string());
             }
         }
-        for (filter, place) in std::mem::take(&mut self.filters) {
-            if let Err(error) = engine.apply_filter(&filter) {
-                self.problems.push(Problem { message: format!("{error}; expected a filter"), ..place });
-            }
-        }
+        self.filter(&mut engine, &detections);
+        let compiled = engine.rules().to_vec();
         let mut correlations = Vec::new();
         let mut feeds: BTreeMap<usize, Vec<(usize, String)>> = BTreeMap::new();
         let mut silent = BTreeSet::new();
@@ -337,19 +293,52 @@ impl Loading {
             .collect();
         let mut digests: Vec<Digest> =
             detections.iter().chain(correlations.iter().map(|c| &c.rule)).map(|r| r.digest).collect();
+        digests.extend(&self.others);
         digests.sort_unstable();
         let pack_digest = Digest::of(&digests.iter().flat_map(|d| d.0).collect::<Vec<u8>>());
         self.problems.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
-        Rules { engine, detections, correlations, feeds, pack_digest, problems: self.problems }
+        let engines = SOURCES.iter().map(|k| routed(&compiled, *k)).collect();
+        Rules { engines, compiled, detections, correlations, feeds, pack_digest, problems: self.problems }
+    }
+
+    /// Applies the filters. One that names a rule which is not there does not do what its author believes, so it is a problem.
+    fn filter(&mut self, engine: &mut Engine, detections: &[(Option<String>, Rule)]) {
+        for (mut filter, place) in std::mem::take(&mut self.filters) {
+            if let FilterRuleTarget::Specific(references) = &mut filter.rules {
+                for reference in references {
+                    // The engine knows ids and titles; Sigma allows names as well.
+                    let named = detections.iter().find(|(name, _)| name.as_deref() == Some(reference.as_str()));
+                    if let Some((_, rule)) = named {
+                        reference.clone_from(&rule.id);
+                    } else if !detections.iter().any(|(_, r)| r.id == *reference || r.title == *reference) {
+                        let message = format!(
+                            "refers to `{reference}`, which is no rule that was loaded; expected a rule's id, name or title"
+                        );
+                        self.problems.push(Problem { message, ..place.clone() });
+                    }
+                }
+            }
+            if let Err(error) = engine.apply_filter(&filter) {
+                self.problems.push(Problem { message: format!("{error}; expected a filter"), ..place });
+            }
+        }
     }
 
     fn fault(&mut self, rule: &Rule, message: &str) {
-        self.problems.push(Problem {
-            file: rule.file.clone(),
-            line: rule.line,
-            message: format!("{}: {message}", rule.title),
-        });
+        let message = format!("{}: {message}", rule.title);
+        self.problems.push(Problem::at(&rule.file, rule.line, &format!("title: {}", rule.title), message));
     }
+}
+
+/// An engine with the rules that may be asked about records of one logsource; `None` when there are none.
+fn routed(compiled: &[CompiledRule], source: (&str, &str)) -> Option<Engine> {
+    let rules: Vec<CompiledRule> = compiled.iter().filter(|r| fits(&r.logsource, source)).cloned().collect();
+    if rules.is_empty() {
+        return None;
+    }
+    let mut engine = engine();
+    engine.extend_compiled_rules(rules);
+    Some(engine)
 }
 
 /// The parts that detections and correlations have in common.
@@ -359,6 +348,8 @@ struct Fields<'a> {
     version: Option<String>,
     level: Option<rsigma_parser::Level>,
     tags: &'a [String],
+    about: Option<&'a str>,
+    false_positives: &'a [String],
     extension: Option<serde_json::Value>,
 }
 
@@ -422,7 +413,7 @@ mod tests {
     const GOOD: &str = "title: Good\nlogsource:\n    category: file_event\n    product: linux\ndetection:\n    s:\n        TargetFilename: /x\n    condition: s\n";
 
     fn load(text: &str) -> Rules {
-        compile(&Sources(vec![Source { file: "my.yml".into(), text: text.into() }]))
+        compile(&Sources(vec![Source { file: "my.yml".into(), text: text.into(), is_ours: false }]))
     }
 
     #[test]
@@ -477,7 +468,7 @@ mod tests {
     #[test]
     fn the_pack_digest_follows_the_text_of_each_rule_and_not_the_files_names() {
         let a = load(GOOD);
-        let b = compile(&Sources(vec![Source { file: "other.yml".into(), text: GOOD.into() }]));
+        let b = compile(&Sources(vec![Source { file: "other.yml".into(), text: GOOD.into(), is_ours: false }]));
         assert_eq!(a.pack_digest, b.pack_digest);
         assert_ne!(a.pack_digest, load(&GOOD.replace("/x", "/y")).pack_digest);
     }
@@ -486,5 +477,45 @@ mod tests {
     fn a_rule_that_does_not_say_what_to_do_never_stops_anybody() {
         let rules = load(&format!("{GOOD}level: critical\n"));
         assert_eq!(rules.all().next().map(|r| r.step), Some(Step::Warn));
+    }
+
+    #[test]
+    fn a_filter_takes_matches_out_and_one_for_nobody_is_a_problem() {
+        const FILTER: &str = "title: Not x\nlogsource:\n    category: file_event\n    product: linux\nfilter:\n    rules:\n        - Good\n    by_cat:\n        Image|endswith: /cat\n    condition: not by_cat\n";
+        let row = |image: &'static str| {
+            let fields = [("TargetFilename", "/x"), ("Image", image)];
+            let source = wk_schemas::sigma::LogSource { product: "linux", category: "file_event" };
+            crate::event::Row::from_fields(fields.into_iter().map(|(n, v)| (n.into(), v.into())).collect(), source)
+        };
+        let rules = load(&format!("{GOOD}---\n{FILTER}"));
+        assert_eq!(rules.problems, []);
+        assert_eq!((rules.detect(&row("/bin/cat")).len(), rules.detect(&row("/bin/sh")).len()), (0, 1));
+        assert_ne!(rules.pack_digest, load(GOOD).pack_digest, "a filter is part of what is in force");
+        let rules = load(&format!("{GOOD}---\n{}", FILTER.replace("- Good", "- Bad")));
+        assert!(rules.problems[0].message.contains("`Bad`, which is no rule"), "{}", rules.problems[0]);
+        assert_eq!(rules.detect(&row("/bin/cat")).len(), 1);
+    }
+
+    #[test]
+    fn a_pipeline_maps_the_fields_of_others_rules_and_leaves_ours_alone() {
+        const PIPELINE: &str = "name: ECS\npriority: 10\ntransformations:\n    - id: names\n      type: field_name_mapping\n      mapping:\n          file.path: TargetFilename\n";
+        let rule = GOOD.replace("TargetFilename", "file.path");
+        let rules = load(&format!("{rule}---\n{PIPELINE}"));
+        assert_eq!(rules.problems, []);
+        let source = wk_schemas::sigma::LogSource { product: "linux", category: "file_event" };
+        let row = crate::event::Row::from_fields(vec![("TargetFilename".into(), "/x".into())], source);
+        assert_eq!((rules.detect(&row).len(), load(&rule).detect(&row).len()), (1, 0));
+        let ours = Source { file: "ours.yml".into(), text: rule, is_ours: true };
+        let theirs = Source { file: "p.yml".into(), text: PIPELINE.into(), is_ours: false };
+        assert_eq!(compile(&Sources(vec![ours, theirs])).detect(&row).len(), 0);
+    }
+
+    #[test]
+    fn rules_for_other_systems_load_and_stay_idle() {
+        let windows = GOOD.replace("product: linux", "product: windows");
+        let auditd = GOOD.replace("category: file_event", "service: auditd").replace("Good", "Audit");
+        let rules = load(&format!("{windows}---\n{auditd}---\n{}", GOOD.replace("Good", "Third")));
+        assert_eq!(rules.problems, []);
+        assert_eq!(rules.idle().map(|r| r.title.as_str()).collect::<Vec<_>>(), ["Good", "Audit"]);
     }
 }

@@ -7,17 +7,29 @@
 
 mod check;
 mod correlate;
+mod coverage;
+mod document;
+mod explain;
+mod handbook;
+mod lint;
 mod load;
 mod pack;
+mod reload;
 
-pub use check::{Report, TestFailure, check};
+pub use check::{Case, Report, TestFailure, check, check_sources};
 pub use correlate::Windows;
-pub use load::{Problem, Source, Sources, Tests};
+pub use coverage::{Coverage, coverage};
+pub use document::Problem;
+pub use explain::{Explanation, explain};
+pub use handbook::handbook;
+pub use lint::{Lint, lint};
+pub use load::{Source, Sources, Tests};
 pub use pack::EMBEDDED;
+pub use reload::{Look, Reload};
 
 use crate::event::Row;
 use correlate::Correlation;
-use rsigma_eval::{Engine, EvaluationResult, MatchDetailLevel};
+use rsigma_eval::{CompiledRule, Engine, EvaluationResult, MatchDetailLevel};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -39,6 +51,10 @@ pub struct Rule {
     pub level: Level,
     /// Sigma: tags.
     pub tags: Vec<String>,
+    /// Sigma: description.
+    pub about: String,
+    /// Sigma: falsepositives.
+    pub false_positives: Vec<String>,
     /// What the watcher does.
     pub step: Step,
     /// The sentence of the finding; `{field}` stands for a field's value.
@@ -72,9 +88,35 @@ pub struct Hit {
     pub evidence: Vec<RecordId>,
 }
 
+/// The logsources that records have: product and category.
+pub const SOURCES: &[(&str, &str)] = &[
+    ("linux", "process_creation"),
+    ("linux", "process_termination"),
+    ("linux", "file_event"),
+    ("linux", "network_connection"),
+    ("linux", "dns_query"),
+    ("linux", "system_call"),
+    ("ai_agent", "session"),
+    ("ai_agent", "prompt"),
+    ("ai_agent", "plan"),
+    ("ai_agent", "thought"),
+    ("ai_agent", "tool_call"),
+    ("ai_agent", "tool_result"),
+    ("ai_agent", "records_lost"),
+    ("ai_agent", "policy"),
+    ("ai_agent", "held_action"),
+    ("ai_agent", "approval"),
+    ("ai_agent", "command"),
+    ("ai_agent", "finding"),
+    ("ai_agent", "lake"),
+];
+
 /// All rules in force.
 pub struct Rules {
-    engine: Engine,
+    /// An engine for each of [`SOURCES`], in their order, with the rules that may be asked about such records and no others.
+    engines: Vec<Option<Engine>>,
+    /// Compiled with filters applied, by number.
+    compiled: Vec<CompiledRule>,
     /// By the number that stands in the compiled rule's attributes.
     detections: Vec<Arc<Rule>>,
     correlations: Vec<Correlation>,
@@ -90,6 +132,8 @@ impl std::fmt::Debug for Rules {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Rules")
             .field("detections", &self.detections.len())
+            .field("engines", &self.engines.len())
+            .field("compiled", &self.compiled.len())
             .field("correlations", &self.correlations.len())
             .field("pack_digest", &self.pack_digest)
             .field("problems", &self.problems)
@@ -143,11 +187,17 @@ impl Rules {
         hits
     }
 
+    /// The rules whose logsource no record has, so that they are never asked: packs for other systems have many.
+    pub fn idle(&self) -> impl Iterator<Item = &Arc<Rule>> {
+        self.detections.iter().filter(|r| r.source.as_ref().is_some_and(|s| !SOURCES.iter().any(|k| fits(s, *k))))
+    }
+
     /// The detections that match, by number.
     fn detect(&self, row: &Row<'_>) -> Vec<(usize, EvaluationResult)> {
-        let mut found: Vec<(usize, EvaluationResult)> = self
-            .engine
-            .evaluate_with_logsource(row, &row.source)
+        let place = SOURCES.iter().position(|k| *k == (row.source.product, row.source.category));
+        let Some(engine) = place.and_then(|p| self.engines.get(p)?.as_ref()) else { return Vec::new() };
+        let mut found: Vec<(usize, EvaluationResult)> = engine
+            .evaluate(row)
             .into_iter()
             .filter_map(|r| Some((load::number(&r.header.custom_attributes)?, r)))
             .collect();
@@ -214,32 +264,31 @@ fn fill(sentence: &str, row: &Row<'_>) -> String {
     out
 }
 
+/// Whether a rule of this logsource is asked about records of that product and category. What the rule does not name fits all; a
+/// service fits none, because records have none.
+fn fits(source: &rsigma_parser::LogSource, (product, category): (&str, &str)) -> bool {
+    source.service.is_none()
+        && source.custom.is_empty()
+        && source.product.as_deref().is_none_or(|p| p.eq_ignore_ascii_case(product))
+        && source.category.as_deref().is_none_or(|c| c.eq_ignore_ascii_case(category))
+}
+
 /// The logsource under which a test's row is judged.
 fn source_of(source: &rsigma_parser::LogSource) -> sigma::LogSource {
-    let known: &[(&str, &str)] = &[
-        ("linux", "process_creation"),
-        ("linux", "process_termination"),
-        ("linux", "file_event"),
-        ("linux", "network_connection"),
-        ("linux", "dns_query"),
-        ("ai_agent", "session"),
-        ("ai_agent", "prompt"),
-        ("ai_agent", "plan"),
-        ("ai_agent", "thought"),
-        ("ai_agent", "tool_call"),
-        ("ai_agent", "tool_result"),
-        ("ai_agent", "records_lost"),
-        ("ai_agent", "policy"),
-        ("ai_agent", "held_action"),
-        ("ai_agent", "approval"),
-        ("ai_agent", "command"),
-        ("ai_agent", "finding"),
-        ("ai_agent", "lake"),
-    ];
-    let fits = |(product, category): &&(&str, &str)| {
-        source.product.as_deref().is_none_or(|p| p.eq_ignore_ascii_case(product))
-            && source.category.as_deref().is_none_or(|c| c.eq_ignore_ascii_case(category))
-    };
-    let (product, category) = known.iter().find(fits).copied().unwrap_or(("none", "none"));
+    let (product, category) = SOURCES.iter().find(|k| fits(source, **k)).copied().unwrap_or(("none", "none"));
     sigma::LogSource { product, category }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_is_asked_about_records_that_have_what_its_logsource_names() {
+        let routed = |source| fits(&source, ("linux", "network_connection"));
+        let linux = rsigma_parser::LogSource { product: Some("linux".into()), ..Default::default() };
+        let processes = rsigma_parser::LogSource { category: Some("process_creation".into()), ..linux.clone() };
+        let auditd = rsigma_parser::LogSource { service: Some("auditd".into()), ..linux.clone() };
+        assert!(routed(linux) && !routed(processes) && !routed(auditd));
+    }
 }
