@@ -31,9 +31,11 @@ pub mod replay;
 pub mod rules;
 pub mod run;
 pub mod session;
+mod setup;
 pub mod state;
 pub mod taint;
 pub mod text;
+mod work;
 
 pub use config::Config;
 pub use decide::{Decision, Judge, step};
