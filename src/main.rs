@@ -14,6 +14,7 @@ mod parts;
 mod people;
 mod policy;
 mod publish;
+mod rules;
 mod run;
 mod services;
 mod show;
@@ -92,6 +93,9 @@ enum Command {
     },
     /// Asks the lake in SQL; an interactive shell when no query is given.
     Sql(show::SqlOptions),
+    /// For rule authors: lint, test, explain, backtest, coverage, docs.
+    #[command(subcommand)]
+    Rules(rules::Action),
     /// Verifies the lake: files, Merkle log, checkpoint, chains, completeness.
     Verify(verify::Options),
     /// Tells others what the lake holds: witnesses, time stamp authorities, webhooks get the newest signed checkpoint.
@@ -151,6 +155,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Sessions => show::sessions(settings),
         Command::Timeline { session } => show::timeline(settings, &session),
         Command::Sql(options) => show::sql(settings, options),
+        Command::Rules(action) => rules::main(&settings, action),
         Command::Verify(options) => verify::main(settings, options),
         Command::Publish(options) => publish::main(settings, options),
         Command::Topics(action) => topics::main(settings, action),

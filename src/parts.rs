@@ -6,6 +6,7 @@ use crate::endpoints::Endpoints;
 use crate::home::{Key, read_public};
 use crate::show;
 use anyhow::Context as _;
+use ed25519_dalek::VerifyingKey;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -55,22 +56,27 @@ pub(crate) async fn query(settings: &Settings, _: &Endpoints, cancel: Cancellati
     }))
 }
 
+/// Whose approvals count: the approver of this data folder, and those that are configured.
+pub(crate) fn approvers(settings: &Settings) -> anyhow::Result<Vec<VerifyingKey>> {
+    let mut approvers = vec![settings.home.verifying_key(Key::Approver)?];
+    for path in &settings.watcher.approver_keys {
+        approvers.push(read_public(path)?);
+    }
+    Ok(approvers)
+}
+
 /// Judges, and commands in the name of its key; listens to the approver of this data folder and those that are configured. Lets see how far it has come.
 pub(crate) async fn watcher(
     settings: &Settings,
     endpoints: &Endpoints,
     cancel: CancellationToken,
 ) -> anyhow::Result<(Task, Progress)> {
-    let mut approvers = vec![settings.home.verifying_key(Key::Approver)?];
-    for path in &settings.watcher.approver_keys {
-        approvers.push(read_public(path)?);
-    }
     let setup = wk_watcher::run::Setup {
         brokers: endpoints.brokers.clone(),
         registry: registry::Client::new(&endpoints.registry)?,
         state: settings.home.watcher(),
         command_key: settings.home.signing_key(Key::Command)?,
-        approvers,
+        approvers: approvers(settings)?,
         tenant: settings.tenant.clone(),
         host: settings.host.clone(),
         points: wk_watcher::run::Points::default(),

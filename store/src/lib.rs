@@ -22,6 +22,7 @@ pub mod layout;
 pub mod merkle;
 pub mod offsets;
 pub mod publish;
+pub mod read;
 pub mod rows;
 pub mod stats;
 pub mod verify;
