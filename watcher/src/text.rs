@@ -3,8 +3,10 @@
 //! Everything here is lexical and deterministic. It does not understand; it finds what is literally there.
 
 use regex::Regex;
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
+use wk_schemas::Digest;
 
 /// Words that say nothing about what is meant.
 const STOP: &[&str] = &[
@@ -297,9 +299,30 @@ pub fn cut(text: &str, max: usize) -> &str {
     &text[..end]
 }
 
+/// `text`, or when it is longer than `max` bytes its beginning and its digest: two long texts stay two.
+///
+/// `max` is more than the 67 bytes that mark and digest take.
+#[must_use]
+pub fn bounded(text: &str, max: usize) -> Cow<'_, str> {
+    if text.len() <= max {
+        return Cow::Borrowed(text);
+    }
+    let tail = format!("…{}", Digest::of(text.as_bytes()).to_hex());
+    Cow::Owned(format!("{}{tail}", cut(text, max.saturating_sub(tail.len()))))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_long_text_is_kept_as_its_beginning_and_its_digest() {
+        let long = |end: &str| format!("{}{end}", "ä".repeat(600));
+        let (a, b) = (long("a"), long("b"));
+        assert_eq!(bounded("short", 256), "short");
+        assert!(bounded(&a, 256).len() <= 256 && bounded(&a, 256).starts_with("ää"));
+        assert_ne!(bounded(&a, 256), bounded(&b, 256));
+    }
 
     #[test]
     fn forms_of_a_word_have_one_stem() {

@@ -1,12 +1,12 @@
 //! Folding one record into the session. What a record means for rules is in `context.rs`; here it only becomes memory.
 
 use super::{
-    Allowed, CALL_BYTES_MAX, Call, Cause, PROMPT_BYTES_MAX, PROMPTS_MAX, Plan, Process, REVISIONS_MAX, Revision,
-    SECRETS_MAX, STEP_BYTES_MAX, STEPS_MAX, Said, SecretRead, Seen, Session, Ticket, host_key,
+    Allowed, CALL_BYTES_MAX, Call, Cause, NAME_BYTES_MAX, PATH_BYTES_MAX, PROMPT_BYTES_MAX, PROMPTS_MAX, Plan, Process,
+    REVISIONS_MAX, Revision, SECRETS_MAX, STEP_BYTES_MAX, STEPS_MAX, Said, SecretRead, Seen, Session, Ticket, host_key,
 };
 use crate::context::{Context, Object};
 use crate::places;
-use crate::text::{self, cut};
+use crate::text::{self, bounded, cut};
 use uuid::Uuid;
 use wk_schemas::body::{
     ApprovalRequested, ApprovalResolved, ConnectionAttempted, FileAccessed, Instruction, Mediation, NetworkOperation,
@@ -60,8 +60,9 @@ impl Session {
             Body::FileAccessed(b) => self.file(b, id, at, context),
             Body::ConnectionAttempted(b) => self.connection(b, id, context),
             Body::NameResolved(b) => {
+                let name = bounded(b.name.trim_end_matches('.'), NAME_BYTES_MAX).to_lowercase();
                 for address in &b.addresses {
-                    self.names.insert(address, b.name.trim_end_matches('.').to_lowercase());
+                    self.names.insert(address, name.clone());
                 }
             }
             Body::RecordsLost(b) => self.lost = self.lost.saturating_add(b.count.max(1)),
@@ -157,8 +158,8 @@ impl Session {
         }
         let call = Call {
             record: id,
-            tool: b.tool.clone(),
-            class: b.tool_class.clone(),
+            tool: cut(&b.tool, NAME_BYTES_MAX).to_owned(),
+            class: cut(&b.tool_class, NAME_BYTES_MAX).to_owned(),
             text: cut(words, CALL_BYTES_MAX).to_owned(),
             is_open: b.decision != "denied",
         };
@@ -205,7 +206,7 @@ impl Session {
 
     /// Whether a tool call's answer shows a credential: the kernel saw it read on the call's behalf, or the call names its file.
     fn shows_secret(&self, call: &str) -> bool {
-        if self.secrets.iter().any(|s| s.call.as_deref() == Some(call)) {
+        if self.secrets.iter().any(|s| s.call.as_deref() == Some(&*bounded(call, NAME_BYTES_MAX))) {
             return true;
         }
         let Some(called) = self.calls.get(call) else { return false };
@@ -218,9 +219,9 @@ impl Session {
         if matches!(b.outcome, Outcome::Allowed | Outcome::Succeeded) {
             self.runs.started(&b.command_line, &b.actor.process_uid, id);
             let process = Process {
-                image: b.actor.image.clone(),
-                parent: b.parent_process_uid.clone(),
-                call: b.actor.tool_call_id.clone(),
+                image: bounded(&b.actor.image, PATH_BYTES_MAX).into_owned(),
+                parent: bounded(&b.parent_process_uid, NAME_BYTES_MAX).into_owned(),
+                call: b.actor.tool_call_id.as_deref().map(|c| bounded(c, NAME_BYTES_MAX).into_owned()),
             };
             self.processes.insert(&b.actor.process_uid, process);
         }
@@ -233,11 +234,11 @@ impl Session {
                 self.secrets.remove(0);
             }
             self.secrets.push(SecretRead {
-                path: b.path.clone(),
+                path: bounded(&b.path, PATH_BYTES_MAX).into_owned(),
                 kind: secret.kind.to_owned(),
                 at,
                 record: id,
-                call: b.actor.tool_call_id.clone(),
+                call: b.actor.tool_call_id.as_deref().map(|c| bounded(c, NAME_BYTES_MAX).into_owned()),
             });
         }
         if was_had

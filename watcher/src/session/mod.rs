@@ -32,6 +32,8 @@ const REVISIONS_MAX: usize = 32;
 const OUTSIDE_MAX: usize = 128;
 const OPEN_CALLS_MAX: usize = 64;
 const SECRET_PIECES_MAX: usize = 512;
+const PATH_BYTES_MAX: usize = 1024;
+const NAME_BYTES_MAX: usize = 256;
 
 /// A text that a record carried, and which record.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -1,7 +1,15 @@
 //! A map that keeps only what was put in last.
 
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
+
+/// The longest key. Keys come from records, and so from agents; a longer one is kept as its beginning and its digest.
+const KEY_BYTES_MAX: usize = 1024;
+
+fn bounded(key: &str) -> Cow<'_, str> {
+    crate::text::bounded(key, KEY_BYTES_MAX)
+}
 
 /// A map of at most `max` entries; the one that was put in first goes when another comes. Counts what went.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -22,6 +30,7 @@ impl<V> Recent<V> {
 
     /// Puts `value` in; an entry of that key is replaced where it stands.
     pub fn insert(&mut self, key: &str, value: V) {
+        let key = &*bounded(key);
         if let Some(old) = self.map.get_mut(key) {
             *old = value;
             return;
@@ -38,7 +47,7 @@ impl<V> Recent<V> {
 
     /// Puts `value` in unless the key is there.
     pub fn insert_first(&mut self, key: &str, value: V) {
-        if !self.map.contains_key(key) {
+        if !self.contains(key) {
             self.insert(key, value);
         }
     }
@@ -46,22 +55,23 @@ impl<V> Recent<V> {
     /// The value of `key`.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&V> {
-        self.map.get(key)
+        self.map.get(&*bounded(key))
     }
 
     /// The value of `key`, to be changed.
     pub fn get_mut(&mut self, key: &str) -> Option<&mut V> {
-        self.map.get_mut(key)
+        self.map.get_mut(&*bounded(key))
     }
 
     /// Whether `key` is there.
     #[must_use]
     pub fn contains(&self, key: &str) -> bool {
-        self.map.contains_key(key)
+        self.map.contains_key(&*bounded(key))
     }
 
     /// Takes `key` out.
     pub fn remove(&mut self, key: &str) -> Option<V> {
+        let key = &*bounded(key);
         let value = self.map.remove(key)?;
         self.order.retain(|k| k != key);
         Some(value)
