@@ -2,6 +2,7 @@
 
 use super::Rule;
 use crate::event::Row;
+use crate::text::bounded;
 use rsigma_eval::correlation::apply_window_open;
 use rsigma_eval::{CompiledCorrelation, Event, GroupKey, WindowState};
 use rsigma_parser::{CorrelationType, WindowMode};
@@ -16,12 +17,18 @@ use wk_schemas::body::Match;
 const GROUPS_MAX: usize = 256;
 /// Matches a group keeps.
 const GROUP_ENTRIES_MAX: usize = 1000;
+/// Matches that all groups of a session keep together, beside those of the group that is growing.
+const ENTRIES_MAX: usize = 8192;
+/// The longest value that a group keeps or is told apart by; a longer one counts as its beginning and its digest.
+const VALUE_BYTES_MAX: usize = 256;
 /// Records that a group remembers as evidence: the newest of them.
 const GROUP_RECORDS_MAX: usize = 16;
 
 /// A correlation in force. Its times are in microseconds: rsigma's windows compare whole numbers and do not ask their unit.
 pub(super) struct Correlation {
     pub(super) rule: Arc<Rule>,
+    /// Sigma: name, by which other correlations refer to it.
+    pub(super) name: Option<String>,
     pub(super) compiled: CompiledCorrelation,
 }
 
@@ -69,12 +76,10 @@ impl Windows {
     ) -> Option<Complete> {
         let compiled = &correlation.compiled;
         let group = GroupKey::extract(row, &compiled.group_by, &[name]);
-        let parts: Vec<&str> = group.0.iter().map(|v| v.as_deref().unwrap_or("")).collect();
+        let part = |value: &Option<String>| bounded(value.as_deref().unwrap_or(""), VALUE_BYTES_MAX).into_owned();
+        let parts: Vec<String> = group.0.iter().map(part).collect();
         let key = format!("{}|{}", correlation.rule.id, parts.join("|"));
-        if !self.groups.contains_key(&key) && self.groups.len() >= GROUPS_MAX {
-            let stalest = self.groups.iter().min_by_key(|(k, g)| (g.last, (*k).clone())).map(|(k, _)| k.clone())?;
-            self.groups.remove(&stalest);
-        }
+        self.make_room(&key);
         let group = self.groups.entry(key).or_insert_with(|| Group {
             state: WindowState::new_for(compiled.correlation_type),
             quiet_until: i64::MIN,
@@ -114,11 +119,35 @@ impl Windows {
         for (field, value) in compiled.group_by.iter().zip(&parts) {
             matches.push(Match {
                 field: field.name().to_owned(),
-                value: (*value).to_owned(),
+                value: value.clone(),
                 selection: "group-by".to_owned(),
             });
         }
         Some(Complete { matches, evidence })
+    }
+
+    /// Lets the groups go that were fed longest ago, until `key` may grow.
+    fn make_room(&mut self, key: &str) {
+        let is_new = !self.groups.contains_key(key);
+        let mut entries: usize = self.groups.values().map(|g| held(&g.state)).sum();
+        while (is_new && self.groups.len() >= GROUPS_MAX) || entries >= ENTRIES_MAX {
+            let others = self.groups.iter().filter(|(k, _)| *k != key);
+            let Some(stalest) = others.min_by_key(|(k, g)| (g.last, *k)).map(|(k, _)| k.clone()) else { return };
+            entries -= self.groups.remove(&stalest).map_or(0, |g| held(&g.state));
+        }
+    }
+}
+
+/// How many matches a window holds.
+fn held(state: &WindowState) -> usize {
+    match state {
+        WindowState::EventCount { timestamps } => timestamps.len(),
+        WindowState::ValueCount { entries } => entries.len(),
+        WindowState::NumericAgg { entries } => entries.len(),
+        WindowState::Temporal { rule_hits } => {
+            // A sum does not depend on the order.
+            rule_hits.values().map(VecDeque::len).sum()
+        }
     }
 }
 
@@ -129,7 +158,7 @@ fn push(state: &mut WindowState, compiled: &CompiledCorrelation, name: &str, row
         CorrelationType::Temporal | CorrelationType::TemporalOrdered => state.push_temporal(clock, name),
         CorrelationType::ValueCount => {
             if let Some(value) = field.and_then(|f| row.text(f)) {
-                state.push_value_count(clock, value.into_owned());
+                state.push_value_count(clock, bounded(&value, VALUE_BYTES_MAX).into_owned());
             }
         }
         CorrelationType::ValueSum

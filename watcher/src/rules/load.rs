@@ -2,9 +2,9 @@
 
 use super::correlate::Correlation;
 use super::document::{Document, Problem, documents};
-use super::{Rule, Rules, SOURCES, engine, fits};
+use super::{Feed, Rule, Rules, SOURCES, engine, fits};
 use rsigma_eval::correlation::compile_correlation;
-use rsigma_eval::{CompiledRule, Engine, Pipeline, apply_pipelines, parse_pipeline};
+use rsigma_eval::{CompiledCorrelation, CompiledRule, Engine, Pipeline, apply_pipelines, parse_pipeline};
 use rsigma_parser::{CorrelationRule, FilterRule, FilterRuleTarget, SigmaRule, parse_sigma_yaml};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -264,32 +264,11 @@ impl Loading {
         }
         self.filter(&mut engine, &detections);
         let compiled = engine.rules().to_vec();
-        let mut correlations = Vec::new();
-        let mut feeds: BTreeMap<usize, Vec<(usize, String)>> = BTreeMap::new();
-        let mut silent = BTreeSet::new();
-        for (correlation, known) in std::mem::take(&mut self.correlations) {
-            match resolve(&correlation, &detections) {
-                Err(message) => self.fault(&known, &message),
-                Ok(references) => match compile_correlation(&correlation) {
-                    Err(error) => self.fault(&known, &error.to_string()),
-                    Ok(mut compiled) => {
-                        compiled.timespan_secs = compiled.timespan_secs.saturating_mul(1_000_000);
-                        compiled.gap_secs = compiled.gap_secs.map(|g| g.saturating_mul(1_000_000));
-                        if !compiled.generate {
-                            silent.extend(references.iter().map(|(i, _)| *i));
-                        }
-                        for (detection, name) in references {
-                            feeds.entry(detection).or_default().push((correlations.len(), name));
-                        }
-                        correlations.push(Correlation { rule: Arc::new(known), compiled });
-                    }
-                },
-            }
-        }
+        let Correlated { correlations, feeds, silent } = self.correlate(&detections);
         let detections: Vec<Arc<Rule>> = detections
             .into_iter()
             .enumerate()
-            .map(|(i, (_, rule))| Arc::new(Rule { is_silent: silent.contains(&i), ..rule }))
+            .map(|(i, (_, rule))| Arc::new(Rule { is_silent: silent.contains(&Feed::Detection(i)), ..rule }))
             .collect();
         let mut digests: Vec<Digest> =
             detections.iter().chain(correlations.iter().map(|c| &c.rule)).map(|r| r.digest).collect();
@@ -299,6 +278,40 @@ impl Loading {
         self.problems.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
         let engines = SOURCES.iter().map(|k| routed(&compiled, *k)).collect();
         Rules { engines, compiled, detections, correlations, feeds, pack_digest, problems: self.problems }
+    }
+
+    /// Compiles the correlations: those of detections first, then those of correlations that are there already. What is left
+    /// over refers to nothing, or in a circle.
+    fn correlate(&mut self, detections: &[(Option<String>, Rule)]) -> Correlated {
+        let mut out = Correlated::default();
+        let mut waiting = std::mem::take(&mut self.correlations);
+        loop {
+            let before = waiting.len();
+            for (correlation, known) in std::mem::take(&mut waiting) {
+                match resolve(&correlation, detections, &out.correlations) {
+                    Err(_) => waiting.push((correlation, known)),
+                    Ok(references) => match compile_correlation(&correlation) {
+                        Err(error) => self.fault(&known, &error.to_string()),
+                        Ok(compiled) => out.add(compiled, known, correlation.name, references),
+                    },
+                }
+            }
+            if waiting.len() == before {
+                break;
+            }
+        }
+        for (correlation, known) in waiting {
+            if let Err(message) = resolve(&correlation, detections, &out.correlations) {
+                self.fault(&known, &message);
+            }
+        }
+        for (index, correlation) in out.correlations.iter_mut().enumerate() {
+            if out.silent.contains(&Feed::Correlation(index)) {
+                let rule = Rule::clone(&correlation.rule);
+                correlation.rule = Arc::new(Rule { is_silent: true, ..rule });
+            }
+        }
+        out
     }
 
     /// Applies the filters. One that names a rule which is not there does not do what its author believes, so it is a problem.
@@ -358,19 +371,45 @@ pub(super) fn number(attributes: &std::collections::HashMap<String, serde_json::
     usize::try_from(attributes.get(NUMBER)?.as_u64()?).ok()
 }
 
-/// The detections that a correlation refers to, by id or name.
+/// Correlations in force, and what feeds them.
+#[derive(Default)]
+struct Correlated {
+    correlations: Vec<Correlation>,
+    feeds: BTreeMap<Feed, Vec<(usize, String)>>,
+    /// What raises no finding by itself, because a correlation speaks for it.
+    silent: BTreeSet<Feed>,
+}
+
+impl Correlated {
+    fn add(&mut self, mut compiled: CompiledCorrelation, known: Rule, name: Option<String>, of: Vec<(Feed, String)>) {
+        compiled.timespan_secs = compiled.timespan_secs.saturating_mul(1_000_000);
+        compiled.gap_secs = compiled.gap_secs.map(|g| g.saturating_mul(1_000_000));
+        if !compiled.generate {
+            self.silent.extend(of.iter().map(|(feed, _)| *feed));
+        }
+        for (feed, reference) in of {
+            self.feeds.entry(feed).or_default().push((self.correlations.len(), reference));
+        }
+        self.correlations.push(Correlation { rule: Arc::new(known), name, compiled });
+    }
+}
+
+/// What a correlation refers to, by id or name: detections, or correlations.
 fn resolve(
     correlation: &CorrelationRule,
     detections: &[(Option<String>, Rule)],
-) -> Result<Vec<(usize, String)>, String> {
+    correlations: &[Correlation],
+) -> Result<Vec<(Feed, String)>, String> {
     let find = |reference: &String| {
-        let fits = |(name, rule): &(Option<String>, Rule)| {
-            rule.id == *reference || name.as_deref() == Some(reference.as_str())
-        };
-        let index = detections.iter().position(fits).ok_or_else(|| {
-            format!("refers to `{reference}`, which is no detection rule that was loaded; expected a rule's id or name")
-        })?;
-        Ok((index, reference.clone()))
+        let fits =
+            |name: &Option<String>, rule: &Rule| rule.id == *reference || name.as_deref() == Some(reference.as_str());
+        let detection = detections.iter().position(|(name, rule)| fits(name, rule)).map(Feed::Detection);
+        let found = detection
+            .or_else(|| correlations.iter().position(|c| fits(&c.name, &c.rule)).map(Feed::Correlation))
+            .ok_or_else(|| {
+                format!("refers to `{reference}`, which is no rule that was loaded before it; expected a rule's id or name, and no circle")
+            })?;
+        Ok((found, reference.clone()))
     };
     correlation.rules.iter().map(find).collect()
 }
@@ -508,6 +547,36 @@ mod tests {
         let ours = Source { file: "ours.yml".into(), text: rule, is_ours: true };
         let theirs = Source { file: "p.yml".into(), text: PIPELINE.into(), is_ours: false };
         assert_eq!(compile(&Sources(vec![ours, theirs])).detect(&row).len(), 0);
+    }
+
+    #[test]
+    fn a_correlation_may_be_of_correlations_and_not_of_itself() {
+        let counted = |title: &str, name: &str, of: &str, span: &str| {
+            format!(
+                "title: {title}\nname: {name}\ncorrelation:\n    type: event_count\n    rules:\n        - {of}\n    timespan: {span}\n    condition:\n        gte: 2\n"
+            )
+        };
+        let good = GOOD.replace("title: Good", "title: Good\nname: good");
+        // The outer one stands before the inner one.
+        let (outer, inner) = (counted("Outer", "outer", "inner", "1h"), counted("Inner", "inner", "good", "1s"));
+        let rules = load(&format!("{outer}---\n{good}---\n{inner}"));
+        assert_eq!(rules.problems, []);
+        let source = wk_schemas::sigma::LogSource { product: "linux", category: "file_event" };
+        let row = crate::event::Row::from_fields(vec![("TargetFilename".into(), "/x".into())], source);
+        let mut windows = crate::rules::Windows::default();
+        let mut at = |seconds: i64| -> Vec<String> {
+            let hits = rules.judge(&row, &mut windows, seconds * 1_000_000);
+            hits.iter().map(|h| h.rule.title.clone()).collect()
+        };
+        let told: Vec<Vec<String>> = [10, 10, 20, 20].into_iter().map(&mut at).collect();
+        // The outer one speaks for the inner one, as that does for the detection.
+        let expected: [Vec<&str>; 4] = [vec![], vec![], vec![], vec!["Outer"]];
+        assert_eq!(told, expected);
+
+        let circle = [counted("A", "a", "b", "1m"), counted("B", "b", "a", "1m")].join("---\n");
+        let rules = load(&format!("{good}---\n{circle}"));
+        assert_eq!((rules.all().count(), rules.problems.len()), (1, 2));
+        assert!(rules.problems[0].message.contains("circle"), "{}", rules.problems[0]);
     }
 
     #[test]

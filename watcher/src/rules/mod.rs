@@ -30,7 +30,7 @@ pub use reload::{Look, Reload};
 use crate::event::Row;
 use correlate::Correlation;
 use rsigma_eval::{CompiledRule, Engine, EvaluationResult, MatchDetailLevel};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
 use wk_schemas::body::{Level, Match, Step};
@@ -111,6 +111,13 @@ pub const SOURCES: &[(&str, &str)] = &[
     ("ai_agent", "lake"),
 ];
 
+/// A rule that feeds correlations, by its number. Ordered, so that what follows from a match has one order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Feed {
+    Detection(usize),
+    Correlation(usize),
+}
+
 /// All rules in force.
 pub struct Rules {
     /// An engine for each of [`SOURCES`], in their order, with the rules that may be asked about such records and no others.
@@ -120,8 +127,8 @@ pub struct Rules {
     /// By the number that stands in the compiled rule's attributes.
     detections: Vec<Arc<Rule>>,
     correlations: Vec<Correlation>,
-    /// Indices of the correlations that refer to a detection.
-    feeds: BTreeMap<usize, Vec<(usize, String)>>,
+    /// By what a correlation refers to: which correlation, and by which name.
+    feeds: BTreeMap<Feed, Vec<(usize, String)>>,
     /// SHA-256 over the digests of all rules, in order of digest.
     pub pack_digest: Digest,
     /// What could not be loaded.
@@ -176,10 +183,14 @@ impl Rules {
                 hits.push(hit(rule, row, matches(result)));
             }
         }
-        for (index, _) in &found {
-            for (correlation, name) in self.feeds.get(index).into_iter().flatten() {
-                let Some(correlation) = self.correlations.get(*correlation) else { continue };
-                if let Some(complete) = windows.feed(correlation, name, row, clock) {
+        // Correlations refer to one another without a circle, so this ends.
+        let mut matched: VecDeque<Feed> = found.iter().map(|(index, _)| Feed::Detection(*index)).collect();
+        while let Some(feed) = matched.pop_front() {
+            for (index, name) in self.feeds.get(&feed).into_iter().flatten() {
+                let Some(correlation) = self.correlations.get(*index) else { continue };
+                let Some(complete) = windows.feed(correlation, name, row, clock) else { continue };
+                matched.push_back(Feed::Correlation(*index));
+                if !correlation.rule.is_silent {
                     hits.push(Hit { evidence: complete.evidence, ..hit(&correlation.rule, row, complete.matches) });
                 }
             }
