@@ -2,17 +2,18 @@
 //!
 //! The numbered points are those at the head of `run.rs`.
 
+mod save;
+
 use crate::alerts::{Desk, Undelivered};
 use crate::decide::{Incoming, Judge, Outgoing, step};
 use crate::intake::{self, Unreadable};
 use crate::judge::{self, Answered, Job, Worker};
 use crate::ladder::{About, By};
 use crate::recover::{self, OUTPUTS};
-use crate::rules::Rules;
 use crate::run::{Input, Watcher};
-use crate::session::{ChainEnd, Session};
+use crate::session::Session;
 use crate::setup::{Setup, WatchError};
-use crate::state::{Checkpoint, Offsets, StateError};
+use crate::state::{Offsets, StateError};
 use crate::{letters, output};
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,7 +21,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 use wk_schemas::{Body, Chain, Header, RecordId, SCHEMA, SessionId, Topic};
-use wk_wire::kafka::{Cluster, Lag, Producer, Reader};
+use wk_wire::kafka::{Cluster, Producer, Reader};
 use wk_wire::registry::RegistryError;
 use wk_wire::{Append, Message, frame};
 
@@ -32,8 +33,6 @@ const UNACKNOWLEDGED_MAX: usize = 2000;
 const CHECKPOINT_RECORDS: u64 = 20_000;
 /// Checkpoints after which a question that nobody asks any more is answered `unavailable`.
 const ORPHANED_AFTER: u64 = 10;
-/// Checkpoints between two reports of lag.
-const REPORT_EVERY: u64 = 10;
 
 /// A session in memory.
 #[derive(Debug, Default)]
@@ -321,101 +320,6 @@ impl<'a> Work<'a> {
             self.settle().await?;
         }
         Ok(())
-    }
-
-    /// Waits until every output is acknowledged.
-    async fn settle(&mut self) -> Result<(), WatchError> {
-        for (topic, delivery) in std::mem::take(&mut self.unacknowledged) {
-            let at = delivery.await?;
-            // Where the log does not say, reading begins a little earlier after a crash, which is harmless.
-            if let Some(offset) = at.offset {
-                let end = self.written.entry((topic, at.partition)).or_default();
-                *end = (*end).max(offset + 1);
-            }
-        }
-        Ok(())
-    }
-
-    /// Saves sessions, chains and offsets, once everything that follows from them is on the log.
-    pub(crate) async fn checkpoint(&mut self) -> Result<(), WatchError> {
-        self.checkpoints += 1;
-        if self.checkpoints.is_multiple_of(REPORT_EVERY) {
-            self.report();
-        }
-        self.answer_orphans().await?;
-        if self.records == self.records_saved {
-            return Ok(());
-        }
-        self.settle().await?;
-        self.pass(4);
-        if let Some(flushing) = self.flushing.take() {
-            flushing.await??;
-        }
-        let chains = self.moved_chains.iter().filter_map(|place| {
-            let chain = self.chains.get(place)?;
-            Some((place.0, &place.1, ChainEnd::from(*chain)))
-        });
-        let checkpoint = Checkpoint {
-            read: self.read.clone(),
-            written: self.written.clone(),
-            sessions: self.sessions.iter().filter(|(_, l)| l.has_changed).map(|(id, l)| (id, &l.session)).collect(),
-            chains: chains.collect(),
-        };
-        self.watcher.state.save(&checkpoint)?;
-        self.pass(5);
-        let state = self.watcher.state.clone();
-        self.flushing = Some(tokio::task::spawn_blocking(move || state.flush()));
-        self.pass(6);
-        self.moved_chains.clear();
-        self.records_saved = self.records;
-        self.sessions.values_mut().for_each(|l| l.has_changed = false);
-        self.forget();
-        Ok(())
-    }
-
-    /// Puts a new pack in force between two records: what came before is decided and saved by the old one, what comes next is
-    /// decided by the new one as a whole.
-    pub(crate) async fn replace_rules(&mut self, rules: Rules) -> Result<(), WatchError> {
-        self.settle().await?;
-        self.checkpoint().await?;
-        let replaced = self.judge.rules.pack_digest;
-        self.judge = self.watcher.put_in_force(rules);
-        let rules = &self.judge.rules;
-        info!(rules = rules.all().count(), pack_digest = %rules.pack_digest, %replaced, "rules replaced");
-        Ok(())
-    }
-
-    /// Lets go of the sessions that were touched longest ago, when there are more than may be in memory. They are on disk.
-    fn forget(&mut self) {
-        let most = self.watcher.config.sessions_in_memory.max(1);
-        if self.sessions.len() <= most {
-            return;
-        }
-        let mut touched: Vec<u64> = self.sessions.values().map(|l| l.touched).collect();
-        touched.sort_unstable();
-        let oldest_kept = touched[touched.len() - most];
-        self.sessions.retain(|_, l| l.touched >= oldest_kept);
-        let sessions = &self.sessions;
-        self.chains.retain(|(_, id), _| sessions.contains_key(id));
-    }
-
-    /// Publishes how far reading has come, for displays; deciding does not wait for it.
-    fn report(&self) {
-        debug!(records = self.records, sessions = self.sessions.len(), "watched so far");
-        let (brokers, group) = (self.watcher.setup.brokers.clone(), self.watcher.config.group.clone());
-        let offsets: Vec<(Topic, i32, i64)> = self.read.iter().map(|((t, p), o)| (*t, *p, *o)).collect();
-        let cluster = self.cluster.clone();
-        tokio::spawn(async move {
-            let named: Vec<(&str, i32, i64)> = offsets.iter().map(|(t, p, o)| (t.name(), *p, *o)).collect();
-            if let Err(error) = Lag::publish(&brokers, &group, &named).await {
-                debug!(%error, "the lag could not be published");
-            }
-            for (topic, partition, next) in offsets {
-                if let Ok(holds) = cluster.watermarks(topic.name(), partition).await {
-                    debug!(%topic, partition, lag = holds.high - next, "lag");
-                }
-            }
-        });
     }
 
     fn pass(&self, point: u32) {
