@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 use wk_schemas::body::{ApprovalRequested, Body, Instruction};
-use wk_schemas::{RecordId, SessionId};
+use wk_schemas::{Record, RecordId, SessionId};
 
 /// How far back a question may lie that still waits: holds are far shorter.
 const LOOK_BACK: Duration = Duration::from_secs(24 * 3600);
@@ -137,9 +137,11 @@ async fn resolve(settings: &Settings, answer: Answer, decision: Instruction) -> 
     let mut facts = log::Facts::follow(settings, &session).await?;
     let reason = answer.signed_reason();
     let wish = Wish { session: session.clone(), decision, ticket: Some(ticket), reason, key: answer.key };
-    people::decide(settings, wish).await?;
-    match facts.wait_for(Duration::from_secs(10), |record| instruct::answer(record, ticket)).await? {
-        Some(said) => println!("{session}: {} — {said}", asked.subject),
+    let decided = people::decide(settings, wish).await?;
+    let says = |record: &Record| instruct::answer(record, ticket).map(Ok).or_else(|| instruct::remark(record, decided));
+    match facts.wait_for(Duration::from_secs(10), says).await? {
+        Some(Ok(said)) => println!("{session}: {} — {said}", asked.subject),
+        Some(Err(refused)) => bail!("{session}: {} — {refused}", asked.subject),
         None => {
             bail!("the answer is on the log, but its effect has not been seen within 10 s; is the watcher running?")
         }

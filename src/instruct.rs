@@ -3,10 +3,11 @@
 use crate::config::Settings;
 use crate::people::{self, Wish};
 use crate::{log, services, show};
+use anyhow::bail;
 use clap::Args;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use wk_schemas::body::{Body, Instruction};
+use wk_schemas::body::{Body, Instruction, Level};
 use wk_schemas::{Record, RecordId};
 
 /// The arguments of `wk freeze`, `wk resume` and `wk kill`.
@@ -34,11 +35,13 @@ pub(crate) fn main(settings: Settings, options: Options, decision: Instruction) 
         let wish = Wish { session: session.clone(), decision, ticket: None, reason: options.reason, key: options.key };
         let asked = people::decide(&settings, wish).await?;
         let wait = std::time::Duration::from_secs(options.wait);
-        match facts.wait_for(wait, |record| effect(record, decision)).await? {
-            Some(said) => {
+        let says = |record: &Record| effect(record, decision).map(Ok).or_else(|| remark(record, asked));
+        match facts.wait_for(wait, says).await? {
+            Some(Ok(said)) => {
                 println!("{session}: {said}");
                 Ok(ExitCode::SUCCESS)
             }
+            Some(Err(refused)) => bail!("{session}: {refused}"),
             None => {
                 eprintln!(
                     "wk: decision {asked} is on the log, but session {session} has not shown its effect within {} s; \
@@ -64,6 +67,17 @@ fn effect(record: &Record, decision: Instruction) -> Option<String> {
         (Body::SessionEnded(b), _) => Some(format!("has ended ({})", b.reason)),
         (Body::ApprovalResolved(b), Instruction::Grant | Instruction::Deny) => {
             Some(format!("{}: {}", b.resolution.as_str().to_lowercase(), b.reason))
+        }
+        _ => None,
+    }
+}
+
+/// What the watcher says of the decision itself: `Ok` that it counts and another person's is needed as well, `Err` that it does not count.
+pub(crate) fn remark(record: &Record, decision: RecordId) -> Option<Result<String, String>> {
+    match &record.body {
+        Body::Finding(b) if record.header.caused_by.contains(&decision) => {
+            let said = format!("{}: {}", b.title, b.description);
+            Some(if b.level == Level::High { Err(said) } else { Ok(said) })
         }
         _ => None,
     }

@@ -76,7 +76,8 @@ impl Facts {
     /// When no log is running.
     pub(crate) async fn follow(settings: &Settings, session: &SessionId) -> anyhow::Result<Self> {
         let brokers = Endpoints::find(settings)?.brokers;
-        Ok(Self { reader: tail(&brokers, &[Topic::Events]).await?, session: session.clone() })
+        let topics = [Topic::Events, Topic::Findings];
+        Ok(Self { reader: tail(&brokers, &topics).await?, session: session.clone() })
     }
 
     /// Waits for the first record of the session that `says` something; `None` when the time runs out.

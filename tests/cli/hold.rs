@@ -65,3 +65,43 @@ fn a_denied_connection_fails_and_nothing_arrives() {
     let left = installation.wk(["approvals", "list"]).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&left.stdout), "nothing is held\n");
 }
+
+#[test]
+fn what_two_people_let_through_waits_for_the_second_and_for_no_stranger() {
+    let (dir, _, workspace) = place();
+    // Two more people, each with keys in a data folder of their own.
+    let person = |name: &str| {
+        let folder = dir.path().join(name);
+        std::fs::create_dir(&folder).unwrap();
+        let person = Installation::new(&folder);
+        assert!(person.wk(["rules", "coverage"]).output().unwrap().status.success());
+        person.data().join("keys")
+    };
+    let (second, stranger) = (person("second"), person("stranger"));
+    let config = dir.path().join("wk.toml");
+    let key = second.join("approver.pub");
+    std::fs::write(&config, format!("[watcher]\ntwo_person = [\"reach\"]\napprover_keys = [\"{}\"]\n", key.display()))
+        .unwrap();
+    let installation = Installation::with_options(dir.path(), ["--config", config.to_str().unwrap()]);
+    let up = installation.up();
+    let (mut session, told, ticket) = held(&installation, &workspace);
+    let grant = |options: &[&str]| {
+        let done = installation.wk(["approvals", "grant", &ticket]).args(options).output().unwrap();
+        let said = [done.stdout, done.stderr].concat();
+        (done.status.success(), String::from_utf8(said).unwrap())
+    };
+    let (is_taken, said) = grant(&["--key", stranger.join("approver.key").to_str().unwrap()]);
+    assert!(!is_taken && said.contains("ApprovalNotAuthentic"), "{said}");
+    for _ in 0..2 {
+        let (is_taken, said) = grant(&["--reason", "it is ours"]);
+        assert!(is_taken && said.contains("SecondPersonNeeded"), "{said}");
+    }
+    assert!(told.try_recv().is_err(), "one person twice is one person");
+    let (is_taken, said) = grant(&["--key", second.join("approver.key").to_str().unwrap(), "--reason", "I agree"]);
+    assert!(is_taken && said.contains("granted"), "{said}");
+    assert_eq!(told.recv_timeout(crate::harness::PATIENCE).unwrap(), "hello");
+    assert!(session.wait().success(), "{}", installation.printed("run"));
+    assert!(up.stop().success());
+    let rows = installation.sql("SELECT state FROM approvals");
+    assert_eq!(rows, [serde_json::json!({"state": "GRANTED"})]);
+}
