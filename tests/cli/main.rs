@@ -10,6 +10,7 @@ mod doors;
 mod hold;
 mod instruct;
 mod policy;
+mod rules;
 mod saved;
 mod terminal;
 mod verify;
