@@ -9,6 +9,7 @@ mod demo;
 mod endpoints;
 mod home;
 mod instruct;
+mod lake;
 mod log;
 mod parts;
 mod people;
@@ -98,6 +99,9 @@ enum Command {
     Rules(rules::Action),
     /// Verifies the lake: files, Merkle log, checkpoint, chains, completeness.
     Verify(verify::Options),
+    /// Looks after the lake: compacts it.
+    #[command(subcommand)]
+    Lake(lake::Action),
     /// Tells others what the lake holds: witnesses, time stamp authorities, webhooks get the newest signed checkpoint.
     Publish(publish::Options),
     /// Creates or checks the log's topics.
@@ -157,6 +161,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Sql(options) => show::sql(settings, options),
         Command::Rules(action) => rules::main(&settings, action),
         Command::Verify(options) => verify::main(settings, options),
+        Command::Lake(action) => lake::main(&settings, action),
         Command::Publish(options) => publish::main(settings, options),
         Command::Topics(action) => topics::main(settings, action),
         Command::Hook { .. } => unreachable!("answered above"),

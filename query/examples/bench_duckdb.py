@@ -27,6 +27,8 @@ answers = []
 for question in job["questions"]:
     drop_page_cache()
     connection = duckdb.connect()
+    # It would be drawn into the answer.
+    connection.execute("SET enable_progress_bar = false")
     connection.execute(f"CREATE VIEW records AS SELECT * FROM read_parquet([{files}], union_by_name=true)")
     rows, cold = ask(connection, question)
     best = min(ask(connection, question)[1] for _ in range(job["runs"]))

@@ -2,11 +2,10 @@
 
 use crate::agents::{self, Said};
 use ed25519_dalek::SigningKey;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 use uuid::Uuid;
 use wk_schemas::{Timestamp, Topic};
-use wk_store::compact::Limits;
 use wk_store::{Commit, Lake, Range, Row, Writer};
 
 /// Takes records as ingest would, and commits them.
@@ -18,19 +17,6 @@ pub(crate) struct Keeper {
 }
 
 impl Keeper {
-    /// Makes every compaction of the days before `today`, and of those whose files have piled up; gives how many there were.
-    pub(crate) async fn compact(&mut self, today: &str, limits: &Limits) -> usize {
-        let mut made = 0;
-        loop {
-            self.commits += 1;
-            let (id, at) = (Uuid::from_u128(self.commits), Timestamp(agents::START));
-            match self.writer.compact(&BTreeSet::new(), today, limits, id, at).await.unwrap() {
-                Some(_) => made += 1,
-                None => return made,
-            }
-        }
-    }
-
     pub(crate) async fn create(folder: &Path) -> Self {
         let lake = Lake::create(folder, Uuid::from_u128(0xabc << 64), Timestamp(agents::START)).await.unwrap();
         let writer = Writer::open(lake, SigningKey::from_bytes(&[7; 32])).await.unwrap();
