@@ -5,6 +5,7 @@ mod harness;
 
 mod bad_input;
 mod brokers;
+mod compact;
 mod demo;
 mod doors;
 mod hold;
