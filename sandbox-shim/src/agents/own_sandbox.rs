@@ -101,6 +101,8 @@ mod tests {
         assert_eq!(gap(&own(true, true), &free), Err("writing `/etc/passwd`".into()));
         assert_eq!(gap(&own(true, false), &no_files), Err("connections to any host".into()));
         assert_eq!(gap(&own(true, true), &no_files), Ok(()));
+        let (walled, _) = policy(&CLOSED.replace("[network]", "[egress]"));
+        assert_eq!(gap(&own(true, false), &walled), Ok(()));
         let said = own(true, false).check(&free, &places).unwrap_err().to_string();
         assert!(said.contains("--policy workspace") && said.contains("give y"), "{said}");
     }

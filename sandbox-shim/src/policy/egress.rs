@@ -130,7 +130,7 @@ impl Egress {
         freest.unwrap_or(Verdict { action: Action::Deny, reason: None })
     }
 
-    /// Where a rule says that a host is, and whether a rule about addresses shuts one.
+    /// Where a rule says that a host is.
     #[must_use]
     pub fn pinned(&self, to: &Destination, port: u16) -> Option<SocketAddr> {
         self.rules.iter().filter(|rule| rule.speaks_of(to, Some(port))).find_map(|rule| rule.at)
@@ -210,6 +210,10 @@ mod tests {
     fn a_policy_about_egress_alone_leaves_the_inside_free_and_is_asked_for_the_outside() {
         let policy = policy();
         assert_eq!(policy.address("127.0.0.1".parse().unwrap(), 3000, &[]).action, Action::Allow);
+        assert_eq!(policy.address("192.0.2.1".parse().unwrap(), 443, &[]).action, Action::Hold);
+        let known = ["api.example.org".to_owned()];
+        assert_eq!(policy.address("192.0.2.1".parse().unwrap(), 443, &known).action, Action::Allow);
+        assert_eq!(policy.address("169.254.1.1".parse().unwrap(), 443, &known).action, Action::Deny);
         assert_eq!(policy.host("api.example.org", 443).action, Action::Allow);
         assert_eq!(policy.host("a.packages.test", 443).action, Action::Deny);
     }

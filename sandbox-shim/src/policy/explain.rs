@@ -65,10 +65,7 @@ impl Policy {
                 self.program([Path::new(program)], words)
             }
             Asked::Connect(host, port) => match host.parse::<IpAddr>() {
-                Ok(address) => match self.egress() {
-                    Some(egress) if !address.is_loopback() => egress.decide(&Destination::parse(host), *port, None),
-                    Some(_) | None => self.address(address, *port, &[]),
-                },
+                Ok(address) => self.address(address, *port, &[]),
                 Err(_) => self.host(host, *port),
             },
         }
@@ -80,8 +77,8 @@ impl Policy {
         if name.eq_ignore_ascii_case("localhost") {
             return self.address(Ipv4Addr::LOCALHOST.into(), port, &[]);
         }
-        if let Some(egress) = self.egress() {
-            return egress.decide(&Destination::parse(name), port, None);
+        if let Some(verdict) = self.leaving(&Destination::parse(name), port, None) {
+            return verdict;
         }
         // No rule about addresses speaks of this one, but for those that speak of all.
         self.address(Ipv4Addr::UNSPECIFIED.into(), port, &[name.trim_end_matches('.').to_owned()])

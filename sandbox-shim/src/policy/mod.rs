@@ -223,10 +223,16 @@ impl Policy {
         self.with_the_other(own, |other| other.program(names, arguments))
     }
 
-    /// Decides about an address, which is known to belong to the host names in `names`. Port 0 fits every port.
+    /// Decides about an address, which is known to belong to the host names in `names`. Port 0 fits every port. Rules about what
+    /// leaves take the place of those about the network, whether or not there is a proxy: all but loopback is outside.
     #[must_use]
     pub fn address(&self, address: IpAddr, port: u16, names: &[String]) -> Verdict {
         let address = plain(address);
+        if !address.is_loopback()
+            && let Some(verdict) = self.outside(address, port, names)
+        {
+            return verdict;
+        }
         let hit = self
             .network
             .iter()
@@ -236,6 +242,15 @@ impl Policy {
             None => Verdict { action: self.network_default, reason: None },
         };
         self.with_the_other(own, |other| other.address(address, port, names))
+    }
+
+    fn outside(&self, address: IpAddr, port: u16, names: &[String]) -> Option<Verdict> {
+        let by_address = self.leaving(&Destination::Address(address), port, None)?;
+        if by_address.action == Action::Deny && by_address.reason.is_some() {
+            return Some(by_address);
+        }
+        let mut by_name = names.iter().filter_map(|name| self.leaving(&Destination::parse(name), port, None));
+        Some(by_name.find(|verdict| verdict.action == Action::Allow).unwrap_or(by_address))
     }
 
     /// Decides about something that leaves through the proxy; `None` when there are no rules about that.
