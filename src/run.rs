@@ -23,7 +23,7 @@ pub(crate) struct Options {
     /// Adapter that hears the agent: acp, claude-code, codex, gemini, jsonl, mcp, otel.
     #[arg(long)]
     agent: Option<String>,
-    /// Policy file, or the name of a preset: read-only, workspace, workspace+network, build, strict, observe.
+    /// Policy file, or the name of a preset: read-only, workspace, workspace+network, walled, build, strict, observe.
     #[arg(long, value_name = "FILE")]
     policy: Option<String>,
     /// The folder that the agent is meant to work in. Default: the current one.

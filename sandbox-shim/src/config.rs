@@ -17,7 +17,7 @@ pub const SOCKET_VARIABLE: &str = "WATCHKEEPER_SOCKET";
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// A policy file, or the name of a preset: read-only, workspace, workspace+network, build, strict, observe. Default: workspace.
+    /// A policy file, or the name of a preset: read-only, workspace, workspace+network, walled, build, strict, observe. Default: workspace.
     pub policy: String,
     /// The most records that may wait for the log; at eight tenths of it the agent is frozen until half of them are gone.
     /// Default: 1,000,000.

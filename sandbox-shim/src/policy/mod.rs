@@ -191,6 +191,7 @@ pub const PRESETS: &[(&str, &str)] = &[
     ("workspace", include_str!("../../policies/workspace.toml")),
     ("read-only", include_str!("../../policies/read-only.toml")),
     ("workspace+network", include_str!("../../policies/workspace+network.toml")),
+    ("walled", include_str!("../../policies/walled.toml")),
     ("build", include_str!("../../policies/build.toml")),
     ("strict", include_str!("../../policies/strict.toml")),
     ("observe", include_str!("../../policies/observe.toml")),
@@ -432,7 +433,7 @@ mod tests {
         let error = Policy::preset("lax", &places()).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "lax:1:1: there is no such preset; expected one of workspace, read-only, workspace+network, build, strict, observe"
+            "lax:1:1: there is no such preset; expected one of workspace, read-only, workspace+network, walled, build, strict, observe"
         );
     }
 
