@@ -58,6 +58,11 @@ fn without_namespaces() -> Means {
     Means { namespaces: false, own_proc: false, covers: false, user_namespace: false, ..Means::probe() }
 }
 
+/// As in a container with Docker's default profile.
+fn in_a_container() -> Means {
+    Means { copies_descriptors: false, ..without_namespaces() }
+}
+
 fn python(script: &str) -> Trial {
     Trial::program(["/usr/bin/python3", "-c", script])
 }
@@ -113,6 +118,11 @@ fn a_proxy_lets_through_what_is_allowed_and_says_why_not_without_namespaces() {
     by_proxy(without_namespaces());
 }
 
+#[test]
+fn a_proxy_lets_through_what_is_allowed_and_says_why_not_in_a_container() {
+    by_proxy(in_a_container());
+}
+
 fn unaware(means: Means) {
     let outside = Outside::new();
     let mut trial = python(
@@ -155,6 +165,11 @@ fn a_program_that_knows_of_no_proxy_is_led_through_it() {
 #[test]
 fn a_program_that_knows_of_no_proxy_is_led_through_it_without_namespaces() {
     unaware(without_namespaces());
+}
+
+#[test]
+fn a_program_that_knows_of_no_proxy_is_led_through_it_in_a_container() {
+    unaware(in_a_container());
 }
 
 #[test]
