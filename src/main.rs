@@ -8,6 +8,7 @@ mod config;
 mod demo;
 mod endpoints;
 mod home;
+mod ingest;
 mod instruct;
 mod lake;
 mod log;
@@ -67,8 +68,8 @@ enum Command {
     Run(run::Options),
     /// Keeps log, ingest, watcher and query running until it is interrupted.
     Up(up::Options),
-    /// Carries the log into the lake (a service of its own).
-    Ingest,
+    /// Carries the log into the lake (a service of its own), and replays what it had to set aside.
+    Ingest(ingest::Options),
     /// Judges what agents do (a service of its own), and measures how well.
     Watcher(watcher::Options),
     /// Answers SQL over HTTP (a service of its own).
@@ -148,7 +149,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Demo(options) => demo::main(settings, options),
         Command::Run(options) => run::main(settings, options),
         Command::Up(options) => up::main(settings, options),
-        Command::Ingest => services::only(settings, services::Part::Ingest),
+        Command::Ingest(options) => ingest::main(settings, options),
         Command::Watcher(options) => watcher::main(settings, options),
         Command::Query => services::only(settings, services::Part::Query),
         Command::Freeze(options) => instruct::main(settings, options, wk_schemas::body::Instruction::Freeze),

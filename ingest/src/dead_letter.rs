@@ -6,15 +6,16 @@
 //!
 //! Letters are on the log before the commit that counts them. A crash in between leaves letters whose messages are read again.
 
+use crate::through::{self, ThroughError};
 use crate::walk::{Refusal, Taken};
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 use wk_schemas::body::DeadLetter;
 use wk_schemas::{Body, Bytes, Chain, Digest, Header, Origin, RecordId, SCHEMA, SessionId, Timestamp, Topic, codec};
 use wk_store::Source;
-use wk_wire::kafka::{AssignError, BrokersError, Cluster, Producer, Reader};
+use wk_wire::kafka::{BrokersError, Producer};
 use wk_wire::registry::{self, RegistryError};
-use wk_wire::{Append as _, AppendError, Brokers, Disposition, Read as _, ReadError, frame, unframe};
+use wk_wire::{Append as _, AppendError, Brokers, Disposition, frame, unframe};
 
 /// The most bytes of a message in one record; longer ones come in parts.
 pub const PART_BYTES: usize = 500_000;
@@ -27,9 +28,6 @@ pub const UNREADABLE: &str = "unreadable";
 
 /// Who writes letters.
 pub const WRITER: &str = "ingest";
-
-/// Silence of this length on a topic that should hold more means that the brokers are away.
-const READ_WAIT: Duration = Duration::from_secs(10);
 
 /// What stands in the header of what ingest writes itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,23 +76,8 @@ impl Letter {
         let count = small(parts.len());
         let one = |(part, bytes): (i32, &&[u8])| {
             let name = format!("dead-letter/{source}/{offset}/{digest}/{part}");
-            let header = Header {
-                record_id: RecordId::derived(&[], &name),
-                session_id: self.session(),
-                writer: WRITER.into(),
-                seq: 0,
-                prev_digest: Digest::ZERO,
-                occurred_at: Timestamp(timestamp_ms.unwrap_or(0).saturating_mul(1000)),
-                origin: Origin::Lake,
-                caused_by: Vec::new(),
-                tenant: identity.tenant.clone(),
-                host: identity.host.clone(),
-                agent_name: None,
-                agent_version: None,
-                agent_model: None,
-                principal: None,
-                policy_digest: None,
-            };
+            let occurred_at = Timestamp(timestamp_ms.unwrap_or(0).saturating_mul(1000));
+            let header = header(RecordId::derived(&[], &name), self.session(), WRITER, occurred_at, identity);
             let letter = DeadLetter {
                 topic: source.topic.name().into(),
                 partition: source.partition,
@@ -113,6 +96,33 @@ impl Letter {
     }
 }
 
+/// The header of what ingest writes itself, without its place in a chain.
+pub(crate) fn header(
+    record_id: RecordId,
+    session_id: SessionId,
+    writer: &str,
+    occurred_at: Timestamp,
+    identity: &Identity,
+) -> Header {
+    Header {
+        record_id,
+        session_id,
+        writer: writer.into(),
+        seq: 0,
+        prev_digest: Digest::ZERO,
+        occurred_at,
+        origin: Origin::Lake,
+        caused_by: Vec::new(),
+        tenant: identity.tenant.clone(),
+        host: identity.host.clone(),
+        agent_name: None,
+        agent_version: None,
+        agent_model: None,
+        principal: None,
+        policy_digest: None,
+    }
+}
+
 fn small(count: usize) -> i32 {
     i32::try_from(count).expect("a message has few parts")
 }
@@ -125,25 +135,13 @@ pub enum LetterError {
     Append(#[from] AppendError),
     /// The letters that are there could not be read.
     #[error("failed to read the dead letters that are there")]
-    Read(#[from] ReadError),
+    Read(#[from] ThroughError),
     /// The configuration is wrong.
     #[error(transparent)]
     Brokers(#[from] BrokersError),
     /// The registry gives no schema id.
     #[error("the schema registry gives no id for dead letters")]
     Registry(#[from] RegistryError),
-    /// The brokers do not hand out what they said they hold.
-    #[error("the dead letters that are there were not delivered within {} seconds", READ_WAIT.as_secs())]
-    Silence,
-}
-
-impl From<AssignError> for LetterError {
-    fn from(error: AssignError) -> Self {
-        match error {
-            AssignError::Brokers(error) => Self::Brokers(error),
-            AssignError::Read(error) => Self::Read(error),
-        }
-    }
 }
 
 impl LetterError {
@@ -152,10 +150,10 @@ impl LetterError {
     pub fn disposition(&self) -> Disposition {
         match self {
             // The next try reads what is there and goes on behind it with a producer of its own.
-            Self::Append(AppendError::InDoubt { .. }) | Self::Silence => Disposition::Retry,
+            Self::Append(AppendError::InDoubt { .. }) | Self::Read(ThroughError::Silence { .. }) => Disposition::Retry,
             Self::Append(error) => error.disposition(),
-            Self::Read(error) => error.disposition(),
-            Self::Brokers(_) => Disposition::Stop,
+            Self::Read(ThroughError::Read { source, .. }) => source.disposition(),
+            Self::Brokers(_) | Self::Read(ThroughError::Brokers(_)) => Disposition::Stop,
             Self::Registry(error) => error.disposition(),
         }
     }
@@ -205,7 +203,7 @@ impl DeadLetters {
 
     async fn open(&self) -> Result<Open, LetterError> {
         let schema_id = self.registry.register(Topic::DeadLetters.name(), SCHEMA).await?;
-        let (chains, there) = read(&self.brokers).await?;
+        let (chains, there) = read(&self.brokers, WRITER).await?;
         Ok(Open { producer: Producer::connect(&self.brokers)?, schema_id, chains, there })
     }
 }
@@ -231,40 +229,26 @@ impl Open {
     }
 }
 
-/// Reads the whole topic: where the chains of ingest end, and which letters are there.
-async fn read(brokers: &Brokers) -> Result<(HashMap<SessionId, Chain>, HashSet<RecordId>), LetterError> {
-    let topic = Topic::DeadLetters.name();
-    let cluster = Cluster::connect(brokers)?;
-    let (mut starts, mut missing) = (Vec::new(), HashMap::new());
-    for partition in cluster.partitions(topic).await? {
-        let holds = cluster.watermarks(topic, partition).await?;
-        if holds.low < holds.high {
-            starts.push((topic, partition, holds.low));
-            missing.insert(partition, holds.high);
-        }
-    }
+/// Reads the whole topic: where the chains of a writer end, and which records of it are there.
+pub(crate) async fn read(
+    brokers: &Brokers,
+    writer: &str,
+) -> Result<(HashMap<SessionId, Chain>, HashSet<RecordId>), ThroughError> {
     let (mut chains, mut there) = (HashMap::new(), HashSet::new());
-    if starts.is_empty() {
-        return Ok((chains, there));
-    }
-    let mut reader = Reader::assign(brokers, &starts).await?;
-    while !missing.is_empty() {
-        let messages = reader.next_batch(1000, READ_WAIT).await?;
-        if messages.is_empty() {
-            return Err(LetterError::Silence);
-        }
-        for message in messages {
-            if missing.get(&message.partition).is_some_and(|high| message.offset + 1 >= *high) {
-                missing.remove(&message.partition);
-            }
-            let Ok((_, datum)) = unframe(&message.value) else { continue };
-            let Ok(record) = codec::decode(datum) else { continue };
-            if record.header.writer == WRITER && record.header.session_id.as_str().as_bytes() == message.key {
+    through::read(
+        brokers,
+        Topic::DeadLetters.name(),
+        |_| Some(0),
+        |message| {
+            let Ok((_, datum)) = unframe(&message.value) else { return };
+            let Ok(record) = codec::decode(datum) else { return };
+            if record.header.writer == writer && record.header.session_id.as_str().as_bytes() == message.key {
                 chains.insert(record.header.session_id, Chain::after(record.header.seq, datum));
                 there.insert(record.header.record_id);
             }
-        }
-    }
+        },
+    )
+    .await?;
     Ok((chains, there))
 }
 

@@ -13,12 +13,14 @@ pub mod dead_letter;
 pub mod error;
 pub mod plan;
 pub mod progress;
+pub mod replay;
 pub mod run;
 mod same_log;
 mod schema_ids;
 pub mod seal;
 #[cfg(any(test, feature = "synthetic"))]
 pub mod synthetic;
+mod through;
 pub mod walk;
 
 pub use config::Config;

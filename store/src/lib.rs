@@ -23,6 +23,7 @@ pub mod merkle;
 pub mod offsets;
 pub mod publish;
 pub mod read;
+pub mod replayed;
 pub mod rows;
 pub mod stats;
 pub mod verify;

@@ -11,6 +11,7 @@ mod doors;
 mod hold;
 mod instruct;
 mod policy;
+mod replay;
 mod rules;
 mod saved;
 mod terminal;

@@ -8,4 +8,5 @@ mod disk;
 mod exactly_once;
 mod kafka;
 mod other_writers;
+mod replay;
 mod stage;

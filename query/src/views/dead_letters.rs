@@ -18,7 +18,12 @@ const COLUMNS: &[Column] = &[
     column("offset", "bigint", "Offset it was found at.", "dead_letter['offset']"),
     column("reason", "text", "Why it could not be read, and at which byte.", "dead_letter['reason']"),
     column("part", "int", "Which part this is, from 0.", "dead_letter['part']"),
-    column("parts", "int", "How many parts there are.", "dead_letter['parts']"),
+    column(
+        "parts",
+        "int",
+        "How many parts there are; 0 for a note that the message was replayed, whose reason says where to.",
+        "dead_letter['parts']",
+    ),
     column("value_bytes", "bigint", "Bytes of the whole message.", "dead_letter['value_bytes']"),
     column("value_digest", "bytes", "SHA-256 of the whole message.", "dead_letter['value_digest']"),
     column("key", "bytes", "The message's key.", "dead_letter['key']"),

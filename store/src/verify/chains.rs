@@ -1,8 +1,13 @@
 //! Every writer's chain, followed record by record in the order of the log.
+//!
+//! A record may come late: it was a dead letter, and was replayed once it could be read. So a gap is remembered with the digests on both
+//! sides of it, a late record has to fit between them and a note has to say that it was replayed, and what is still open at the end is
+//! reported.
 
 use super::file::Seen;
 use super::report::{Class, Finding, Report};
 use super::scope::Scope;
+use crate::offsets::Source;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use wk_schemas::{Digest, Kind, RecordId, Timestamp, Topic};
@@ -26,6 +31,10 @@ pub(super) struct Chains {
     /// Only one session is looked at, and all of it.
     one_session: bool,
     newest: Timestamp,
+    /// Records that came after their successor: their place, in words too, their chain and their seq.
+    late: Vec<(Source, i64, String, i64)>,
+    /// Places that notes of replays name.
+    replayed: BTreeSet<(Source, i64)>,
     /// Ids seen, and ids given as evidence with the place of the finding; only for one session.
     ids: BTreeSet<RecordId>,
     evidence: BTreeMap<RecordId, String>,
@@ -50,6 +59,21 @@ struct Chain {
     occurred_at: Timestamp,
     clock_moved: bool,
     recent: VecDeque<Digest>,
+    /// What has not come yet, by the first seq.
+    gaps: BTreeMap<i64, Gap>,
+}
+
+/// Records that are missing between two that are there.
+#[derive(Debug)]
+struct Gap {
+    /// The seq of the record behind it.
+    next_seq: i64,
+    /// The digest of the record before it.
+    before: Digest,
+    /// What the record behind it says of the one before itself.
+    after: Digest,
+    /// Where the record behind it is.
+    place: String,
 }
 
 impl Chains {
@@ -66,6 +90,7 @@ impl Chains {
     pub(super) fn follow(&mut self, seen: &[Seen], report: &mut Report) {
         for record in seen {
             self.newest = self.newest.max(record.recorded_at);
+            self.replayed.extend(record.replayed);
             if let Some(names) = &record.names {
                 let (id, evidence) = names.as_ref();
                 self.ids.insert(*id);
@@ -92,6 +117,11 @@ impl Chains {
             if let Some(what) = chain.clock(record) {
                 add(Class::Notice, what);
             }
+            let late = chain.gap_of(record.seq).is_some();
+            if late {
+                let chain = format!("session {} writer {}", record.session, record.writer);
+                self.late.push((record.source, record.offset, chain, record.seq));
+            }
             match chain.take(record) {
                 Taken::Follows => report.chained_records += 1,
                 Taken::Again => report.duplicates += 1,
@@ -104,7 +134,33 @@ impl Chains {
     }
 
     /// What can be said once everything was seen: sessions that have no end, and evidence that is not there.
-    pub(super) fn finish(self, report: &mut Report) {
+    pub(super) fn finish(mut self, report: &mut Report) {
+        let open = |(name, session): (&Arc<str>, &mut Session)| {
+            let of = |chain: &mut Chain| {
+                let of = format!("session {name} writer {}", chain.writer);
+                let gaps = std::mem::take(&mut chain.gaps).into_iter();
+                gaps.map(|(seq, gap)| (of.clone(), seq, gap)).collect::<Vec<_>>()
+            };
+            session.chains.iter_mut().flat_map(of).collect::<Vec<_>>()
+        };
+        let mut gaps: Vec<(String, i64, Gap)> = self.sessions.iter_mut().flat_map(open).collect();
+        gaps.sort_by(|a, b| (&a.0, a.1).cmp(&(&b.0, b.1)));
+        for (chain, seq, gap) in gaps {
+            let what = match gap.next_seq - seq {
+                1 => format!("the record with seq {seq} is missing"),
+                _ => format!("the records with seq {seq} to {} are missing", gap.next_seq - 1),
+            };
+            report.findings.push(Finding::new(Class::Gap, what).record(gap.place).chain(chain));
+        }
+        for (source, offset, chain, seq) in self.late {
+            if self.anywhere || self.replayed.contains(&(source, offset)) {
+                continue;
+            }
+            let what =
+                format!("the record with seq {seq} comes after its successor, and no note says that it was replayed");
+            let place = format!("{source}@{offset}");
+            report.findings.push(Finding::new(Class::Invalid, what).record(place).chain(chain));
+        }
         let mut open: Vec<(Arc<str>, Session)> =
             self.sessions.into_iter().filter(|(_, s)| s.started && !s.ended).collect();
         open.sort_by(|a, b| a.0.cmp(&b.0));
@@ -158,6 +214,7 @@ impl Chain {
             occurred_at: record.occurred_at,
             clock_moved: false,
             recent: VecDeque::new(),
+            gaps: BTreeMap::new(),
         }
     }
 
@@ -178,6 +235,9 @@ impl Chain {
 
     fn take(&mut self, record: &Seen) -> Taken {
         let (seq, next) = (record.seq, self.next_seq);
+        if let Some(first) = self.gap_of(seq) {
+            return self.fill(first, record);
+        }
         if seq < next {
             let back = usize::try_from(next - 1 - seq).unwrap_or(usize::MAX);
             let first = self.recent.len().checked_sub(1 + back).and_then(|index| self.recent.get(index));
@@ -191,28 +251,11 @@ impl Chain {
         }
         let taken = if seq > next {
             self.recent.clear();
-            Taken::Breaks(
-                Class::Gap,
-                match seq - next {
-                    1 => format!("the record with seq {next} is missing"),
-                    _ => format!("the records with seq {next} to {} are missing", seq - 1),
-                },
-            )
-        } else if record.prev_digest != self.last {
-            Taken::Breaks(
-                Class::Invalid,
-                match seq {
-                    0 => "the first record names one before it".to_owned(),
-                    _ => format!(
-                        "the record with seq {} was altered: its digest is {}, its successor says {}",
-                        seq - 1,
-                        self.last,
-                        record.prev_digest
-                    ),
-                },
-            )
-        } else {
+            let (before, after) = (self.last, record.prev_digest);
+            self.gaps.insert(next, Gap { next_seq: seq, before, after, place: record.place() });
             Taken::Follows
+        } else {
+            joined(seq, self.last, record.prev_digest)
         };
         self.next_seq = seq.saturating_add(1);
         self.last = record.digest;
@@ -222,4 +265,40 @@ impl Chain {
         self.recent.push_back(record.digest);
         taken
     }
+
+    /// Where the gap begins that a seq belongs into.
+    fn gap_of(&self, seq: i64) -> Option<i64> {
+        self.gaps.range(..=seq).next_back().filter(|(_, gap)| seq < gap.next_seq).map(|(first, _)| *first)
+    }
+
+    /// Takes a record that belongs into the gap that begins at `first`.
+    fn fill(&mut self, first: i64, record: &Seen) -> Taken {
+        let Gap { next_seq, before, after, place } = self.gaps.remove(&first).expect("the caller has found it");
+        let seq = record.seq;
+        let mut taken = Taken::Follows;
+        if first == seq {
+            taken = joined(seq, before, record.prev_digest);
+        } else {
+            let gap = Gap { next_seq: seq, before, after: record.prev_digest, place: record.place() };
+            self.gaps.insert(first, gap);
+        }
+        if seq + 1 < next_seq {
+            self.gaps.insert(seq + 1, Gap { next_seq, before: record.digest, after, place });
+        } else if matches!(taken, Taken::Follows) {
+            taken = joined(next_seq, record.digest, after);
+        }
+        taken
+    }
+}
+
+/// Whether the record with `seq` names the one before it.
+fn joined(seq: i64, before: Digest, named: Digest) -> Taken {
+    if before == named {
+        return Taken::Follows;
+    }
+    let what = match seq {
+        0 => "the first record names one before it".to_owned(),
+        _ => format!("the record with seq {} was altered: its digest is {before}, its successor says {named}", seq - 1),
+    };
+    Taken::Breaks(Class::Invalid, what)
 }

@@ -8,6 +8,7 @@ use crate::merkle::proof::Placed;
 use crate::merkle::records::record_leaf;
 use crate::merkle::tree::Edge;
 use crate::offsets::Source;
+use crate::replayed;
 use crate::rows::Encoder;
 use arrow::array::{Array, AsArray as _, RecordBatch};
 use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType};
@@ -19,6 +20,9 @@ use wk_schemas::{Body, Digest, Kind, RecordId, Timestamp, Topic, codec};
 
 /// How many rows are read at once.
 const BATCH_ROWS: usize = 8192;
+
+/// An offset of a partition.
+type Offset = (Source, i64);
 
 /// What is needed of a record once its file is closed.
 #[derive(Debug)]
@@ -34,7 +38,9 @@ pub(super) struct Seen {
     pub(super) prev_digest: Digest,
     pub(super) digest: Digest,
     /// For a dead letter: where the bytes were found.
-    pub(super) letter: Option<(Source, i64)>,
+    pub(super) letter: Option<Offset>,
+    /// For a note that a dead letter was replayed: where its message is now.
+    pub(super) replayed: Option<Offset>,
     /// The record's id and the ids that it gives as evidence; only when one session is checked.
     pub(super) names: Option<Box<(RecordId, Vec<RecordId>)>>,
 }
@@ -128,7 +134,7 @@ fn read(bytes: &Bytes, scope: Option<&Scope>) -> Result<Read, String> {
             Scope::Record { source: wanted, offset: at } => (source, offset) == (*wanted, *at),
         };
         if wanted {
-            let letter = if header.kind == Kind::DeadLetter { letter(datum) } else { None };
+            let (letter, replayed) = if header.kind == Kind::DeadLetter { letter(datum) } else { (None, None) };
             let names = if matches!(scope, Scope::Session(_)) { names(datum) } else { None };
             seen.push(Seen {
                 source,
@@ -142,6 +148,7 @@ fn read(bytes: &Bytes, scope: Option<&Scope>) -> Result<Read, String> {
                 prev_digest: header.prev_digest,
                 digest: Digest::of(datum),
                 letter,
+                replayed,
                 names,
             });
         }
@@ -219,12 +226,15 @@ pub(crate) fn each(
     Ok(())
 }
 
-fn letter(datum: &[u8]) -> Option<(Source, i64)> {
-    match codec::decode(datum).ok()?.body {
-        Body::DeadLetter(letter) => {
-            Some((Source { topic: Topic::from_name(&letter.topic)?, partition: letter.partition }, letter.offset))
+/// What a dead letter is about, or where a note says that one is now.
+fn letter(datum: &[u8]) -> (Option<Offset>, Option<Offset>) {
+    match codec::decode(datum).map(|record| record.body) {
+        Ok(Body::DeadLetter(letter)) if letter.parts == 0 => (None, replayed::place(&letter.reason)),
+        Ok(Body::DeadLetter(letter)) => {
+            let source = Topic::from_name(&letter.topic).map(|topic| Source { topic, partition: letter.partition });
+            (source.map(|source| (source, letter.offset)), None)
         }
-        _ => None,
+        _ => (None, None),
     }
 }
 
