@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 const SCRIPT: &str = r#"
 step=0
 while [ ! -e enough ]; do
+  while [ -e pause ]; do sleep 1; done
   echo "$step" > "made-$step"
   cat "made-$step" > /dev/null
   step=$((step + 1))
@@ -66,6 +67,20 @@ impl Agent {
             assert!(self.process.ended().is_none(), "the session ended before step {steps}");
             (self.steps() >= steps).then_some(())
         });
+    }
+
+    /// Lets it rest until [`Agent::goes_on`]; how many steps it has done.
+    pub(crate) fn rests(&mut self) -> i64 {
+        fs::write(self.folder.join("pause"), "").unwrap();
+        eventually("the agent to rest", || {
+            let steps = self.steps();
+            std::thread::sleep(std::time::Duration::from_secs(2));
+            (self.steps() == steps).then_some(steps)
+        })
+    }
+
+    pub(crate) fn goes_on(&self) {
+        fs::remove_file(self.folder.join("pause")).unwrap();
     }
 
     /// Tells it that it is enough, and waits for the end of its session.
