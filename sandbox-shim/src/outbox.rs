@@ -46,15 +46,22 @@ fn locked(error: &sled::Error) -> bool {
 impl Outbox {
     /// Opens the outbox in `folder`, which is made when it is not there.
     pub(crate) fn open(folder: &Path) -> Result<Self, OutboxError> {
+        Self::open_with(folder, |lock| patiently(|error| matches!(error, TryLockError::WouldBlock), || lock.try_lock()))
+    }
+
+    /// As [`Outbox::open`], without waiting for one that is open elsewhere: for outboxes that may well be.
+    pub(crate) fn open_if_free(folder: &Path) -> Result<Self, OutboxError> {
+        Self::open_with(folder, File::try_lock)
+    }
+
+    fn open_with(folder: &Path, take: impl Fn(&File) -> Result<(), TryLockError>) -> Result<Self, OutboxError> {
         let io = |source| OutboxError::Io { path: folder.to_owned(), source };
         make_private(folder).map_err(io)?;
         let lock = OpenOptions::new().create(true).truncate(false).write(true).open(folder.join("lock")).map_err(io)?;
-        patiently(|error| matches!(error, TryLockError::WouldBlock), || lock.try_lock()).map_err(
-            |error| match error {
-                TryLockError::WouldBlock => OutboxError::Busy { path: folder.to_owned() },
-                TryLockError::Error(source) => io(source),
-            },
-        )?;
+        take(&lock).map_err(|error| match error {
+            TryLockError::WouldBlock => OutboxError::Busy { path: folder.to_owned() },
+            TryLockError::Error(source) => io(source),
+        })?;
         let database = patiently(locked, || {
             sled::Config::new()
                 .path(folder.join("db"))

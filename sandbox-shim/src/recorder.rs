@@ -212,9 +212,9 @@ impl Journal {
     /// Reads who wrote the outbox in `folder`, from the last record in it.
     ///
     /// # Errors
-    /// As [`Journal::open`].
+    /// As [`Journal::open`]; one that is in use is not waited for.
     pub fn identity_in(folder: &Path) -> Result<Option<Identity>, OutboxError> {
-        let outbox = Outbox::open(folder)?;
+        let outbox = Outbox::open_if_free(folder)?;
         let last = spool::last_in(folder).map_err(|source| OutboxError::Io { path: folder.to_owned(), source })?;
         let datum = match last {
             Some(datum) => Some(datum),

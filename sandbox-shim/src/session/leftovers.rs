@@ -35,6 +35,14 @@ pub fn drain_leftovers(folder: &Path, log: &LogAddress, patience: Duration) -> R
     let mut done = Vec::new();
     for path in outboxes(folder)? {
         let opening = opening(folder)?;
+        if !path.exists() {
+            // Its session has ended since, and left nothing.
+            continue;
+        }
+        if path.extension().is_some_and(|extension| extension == SENT) {
+            remove(&path);
+            continue;
+        }
         let identity = match Journal::identity_in(&path) {
             Ok(Some(identity)) => identity,
             Ok(None) => {
@@ -68,7 +76,8 @@ pub fn drain_leftovers(folder: &Path, log: &LogAddress, patience: Duration) -> R
     Ok(done)
 }
 
-/// Held while an outbox is opened, so that nobody takes a session that is just beginning for one that has died.
+/// Held while an outbox is opened or removed, so that nobody takes a session that is just beginning for one that has died, or sends
+/// once more what half an outbox no longer knows to be sent.
 pub(super) fn opening(folder: &Path) -> Result<File, OutboxError> {
     let io = |source| OutboxError::Io { path: folder.to_owned(), source };
     fs::create_dir_all(folder).map_err(io)?;
@@ -108,18 +117,38 @@ fn send(journal: &Journal, log: &LogAddress, patience: Duration) -> Result<u64, 
     Ok(journal.waiting().0)
 }
 
-/// Removes the outbox of a session that is over and has nothing left to send.
+/// How long threads that are at their end may take to let go of the journal.
+const LETTING_GO: Duration = Duration::from_secs(5);
+
+/// Removes the outbox of a session that is over and has nothing left to send. One that stays is removed by the next session.
 pub(super) fn remove_when_empty(journal: Arc<Journal>, waiting: u64) {
+    if waiting > 0 {
+        return;
+    }
     let folder = journal.folder();
+    let start = clock::instant();
+    while Arc::strong_count(&journal) > 1 && start.elapsed() < LETTING_GO {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    // Before the outbox is given up: nobody opens it from now on.
+    let opening = match opening(folder.parent().unwrap_or(&folder)) {
+        Ok(opening) => opening,
+        Err(error) => return tracing::warn!(%error, "an empty outbox could not be removed"),
+    };
     // The database is closed when nobody holds the journal any more.
-    let is_last = Arc::into_inner(journal).is_some();
-    if waiting == 0 && is_last {
+    if Arc::into_inner(journal).is_some() {
         remove(&folder);
     }
+    drop(opening);
 }
 
+/// What an outbox that only waits to be removed is called. A process that dies in the middle of that leaves half an outbox, which
+/// must not be taken for one that has something to send.
+const SENT: &str = "sent";
+
 fn remove(folder: &Path) {
-    if let Err(error) = fs::remove_dir_all(folder) {
+    let sent = folder.with_extension(SENT);
+    if let Err(error) = fs::rename(folder, &sent).and_then(|()| fs::remove_dir_all(&sent)) {
         tracing::warn!(%error, folder = %folder.display(), "an empty outbox could not be removed");
     }
 }

@@ -34,6 +34,43 @@ fn a_session_is_recorded_in_order_from_start_to_end_and_its_exit_code_is_passed_
     assert!(!stage.data().join("outbox").join(id.as_str()).exists(), "an outbox that is empty is removed");
 }
 
+/// Each session looks for what others left while it runs, and finds those that are just ending.
+#[test]
+fn sessions_that_end_beside_each_other_leave_nothing_and_send_nothing_twice() {
+    let stage = Stage::new();
+    let ids: Vec<_> = std::thread::scope(|scope| {
+        let one_after_another = || {
+            let run = |_| {
+                let session = stage.begin(stage.config(&["true"]));
+                let id = session.id.clone();
+                assert_eq!(session.end().waiting, 0);
+                id
+            };
+            (0..8).map(run).collect::<Vec<_>>()
+        };
+        let threads: Vec<_> = (0..3).map(|_| scope.spawn(one_after_another)).collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    });
+    for id in &ids {
+        assert_eq!(count(&stage.chain(id), Kind::SessionEnded), 1);
+    }
+    let left: Vec<_> =
+        std::fs::read_dir(stage.data().join("outbox")).unwrap().flatten().map(|e| e.file_name()).collect();
+    assert_eq!(left, ["opening"], "outboxes that are empty are removed");
+}
+
+/// What a shim leaves that is killed while it removes its outbox.
+#[test]
+fn an_outbox_that_was_being_removed_is_not_sent_again() {
+    let stage = Stage::new();
+    let half = stage.data().join("outbox/some-session.sent");
+    std::fs::create_dir_all(&half).unwrap();
+    std::fs::write(half.join("spool-0"), "half of it").unwrap();
+    assert_eq!(drain_leftovers(&stage.data().join("outbox"), &stage.log(), Duration::from_secs(300)).unwrap(), []);
+    assert!(!half.exists());
+    assert_eq!(stage.records(), []);
+}
+
 #[test]
 fn what_an_agent_says_on_the_socket_explains_what_it_does() {
     let stage = Stage::new();
@@ -215,7 +252,7 @@ fn a_killed_shim_takes_the_agent_with_it_and_its_records_are_brought_home_later(
     std::thread::sleep(Duration::from_millis(300));
     assert_eq!(std::fs::read_to_string(&counter).unwrap(), before, "the agent does not go on unobserved");
 
-    let left = drain_leftovers(&stage.data().join("outbox"), &log, Duration::from_secs(20)).unwrap();
+    let left = drain_leftovers(&stage.data().join("outbox"), &log, Duration::from_secs(300)).unwrap();
     assert_eq!(left.len(), 1);
     assert!(left[0].had_died && left[0].waiting == 0, "{left:?}");
     let records = stage.chain(&left[0].session_id);

@@ -31,6 +31,7 @@ impl Stage {
     pub(crate) fn new() -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("open.toml"), OPEN).unwrap();
         let key = SigningKey::from_bytes(&[7; 32]);
         let mut stage = Self { runtime, folder, broker: None, settings: Settings::default(), key };
         stage.start_log();
@@ -73,15 +74,13 @@ impl Stage {
     }
 
     pub(crate) fn config(&self, argv: &[&str]) -> SessionConfig {
-        let policy = self.folder.path().join("open.toml");
-        std::fs::write(&policy, OPEN).unwrap();
         SessionConfig {
             argv: argv.iter().map(OsString::from).collect(),
             env: wk_shim::config::environment(),
             cwd: self.workspace(),
             workspace: None,
             agent: None,
-            policy: Some(policy.display().to_string()),
+            policy: Some(self.folder.path().join("open.toml").display().to_string()),
             home: self.folder.path().join("home"),
             tenant: "default".into(),
             host: "here".into(),
@@ -137,7 +136,7 @@ impl Stage {
 
     /// Waits until a record of this kind is on the log for the `nth` time (from 0).
     pub(crate) fn await_record(&self, session: &SessionId, kind: Kind, nth: usize) -> Record {
-        for _ in 0..600 {
+        for _ in 0..12_000 {
             if let Some(found) = self.chain(session).into_iter().filter(|r| r.kind() == kind).nth(nth) {
                 return found;
             }
@@ -228,7 +227,7 @@ impl Session {
 /// Waits until a file says this.
 pub(crate) fn await_text(path: &Path, text: &str) {
     let mut now = String::new();
-    for _ in 0..600 {
+    for _ in 0..12_000 {
         now = std::fs::read_to_string(path).unwrap_or_default();
         if now.trim() == text {
             return;
@@ -240,7 +239,7 @@ pub(crate) fn await_text(path: &Path, text: &str) {
 
 /// Waits until a file says something else than `before`.
 pub(crate) fn await_change(path: &Path, before: &str) -> String {
-    for _ in 0..600 {
+    for _ in 0..12_000 {
         let now = std::fs::read_to_string(path).unwrap_or_default();
         if now != before && !now.is_empty() {
             return now;
