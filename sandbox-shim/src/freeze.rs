@@ -22,8 +22,9 @@ use std::time::{Duration, Instant};
 /// On a machine that has other work than this, stopping and dying may take a while; longer only behind a disk that does not answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 const LOOK_AGAIN: Duration = Duration::from_micros(200);
-/// How long one level of the tree may take to stand still before the next is stopped all the same.
-const A_LEVEL: Duration = Duration::from_millis(5);
+/// How long one level of the tree may take to stand still before the next is stopped all the same. It takes as long as the processor
+/// is busy with others; the gate is shut meanwhile.
+const A_LEVEL: Duration = Duration::from_secs(1);
 /// The freezer says when it is done, unless a call waits for the shim; then every process has to be looked at.
 const LOOK_CLOSER_AFTER: Duration = Duration::from_millis(4);
 
