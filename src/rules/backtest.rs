@@ -9,7 +9,7 @@ use crate::config::Settings;
 use crate::home::Key;
 use crate::parts;
 use crate::services;
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use clap::Args;
 use ed25519_dalek::SigningKey;
 use serde_json::json;
@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use wk_schemas::{Timestamp, Topic};
 use wk_watcher::Judge;
-use wk_watcher::backtest::{Change, Tally, difference};
+use wk_watcher::backtest::{ACTIONS_PER_FREEZE, ACTIONS_PER_QUESTION, Change, Tally, difference};
 use wk_watcher::rules::{Problem, Rules};
 
 /// The arguments of `wk rules backtest`.
@@ -44,7 +44,12 @@ pub(crate) struct Options {
 
 /// Replays and reports. Exit code 1: with --benign, too many questions or freezes.
 pub(super) fn main(settings: &Settings, options: &Options) -> anyhow::Result<ExitCode> {
-    let since = since(&options.since, clock::now())?;
+    let since = wk_query::saved::point_in_time(&options.since, clock::now()).with_context(|| {
+        format!(
+            "`--since {}` is no time; expected a span back from now (7d, 12h, 30m) or a UTC day (2026-11-01)",
+            options.since
+        )
+    })?;
     let old = match &options.diff {
         Some(reference) => Some(Rules::compile(&options.rules.read_at(reference)?)),
         None => None,
@@ -110,18 +115,20 @@ fn samples(paths: &[PathBuf]) -> anyhow::Result<Vec<Inputs>> {
 }
 
 fn print(tally: &Tally, changes: Option<&(Vec<Change>, f64)>, options: &Options) -> anyhow::Result<()> {
-    let per = |count: u64, actions: f64| {
+    let per = |count: u64, actions: u64| {
         #[expect(clippy::cast_precision_loss, reason = "counts, for people")]
-        let rate = count as f64 * actions / tally.actions.max(1) as f64;
+        let rate = (count * actions) as f64 / tally.actions.max(1) as f64;
         rate
     };
+    let questions = per(tally.questions, ACTIONS_PER_QUESTION);
+    let freezes = per(tally.freezes, ACTIONS_PER_FREEZE);
     match options.format {
         Format::Json => {
             let changes = changes.map(|(c, before)| json!({"rules": c, "questions_per_day_before": before}));
             let all = json!({
                 "tally": tally,
-                "questions_per_200_actions": per(tally.questions, 200.0),
-                "freezes_per_2000_actions": per(tally.freezes, 2000.0),
+                "questions_per_200_actions": questions,
+                "freezes_per_2000_actions": freezes,
                 "questions_per_day": tally.questions_per_day(),
                 "changes": changes,
             });
@@ -139,13 +146,16 @@ fn print(tally: &Tally, changes: Option<&(Vec<Change>, f64)>, options: &Options)
                 name: format!("{} findings in {} sessions", rule.findings, rule.sessions.len()),
                 failure: None,
             });
-            let budgets = [budget("question", tally.questions, 200), budget("freeze", tally.freezes, 2000)];
+            let budgets = [
+                budget("question", tally.questions, ACTIONS_PER_QUESTION),
+                budget("freeze", tally.freezes, ACTIONS_PER_FREEZE),
+            ];
             print!("{}", report::junit("backtest", budgets.into_iter().chain(rules)));
         }
         Format::Text => {
             println!("{} sessions, {} records, {} actions", tally.sessions, tally.records, tally.actions);
-            println!("questions {:5}  {:.2} in 200 actions", tally.questions, per(tally.questions, 200.0));
-            println!("freezes   {:5}  {:.2} in 2,000 actions", tally.freezes, per(tally.freezes, 2000.0));
+            println!("questions {:5}  {questions:.2} in {ACTIONS_PER_QUESTION} actions", tally.questions);
+            println!("freezes   {:5}  {freezes:.2} in {ACTIONS_PER_FREEZE} actions", tally.freezes);
             println!("expected questions a day: {:.1}", tally.questions_per_day());
             for (title, rule) in &tally.rules {
                 println!("{:6} {title}: {} findings in {} sessions", rule.step, rule.findings, rule.sessions.len());
@@ -165,40 +175,4 @@ fn print(tally: &Tally, changes: Option<&(Vec<Change>, f64)>, options: &Options)
         }
     }
     Ok(())
-}
-
-/// A span back from now, or the beginning of a UTC day.
-fn since(text: &str, now: Timestamp) -> anyhow::Result<Timestamp> {
-    let expected =
-        || format!("`{text}` is no time; expected a span back from now (7d, 12h, 30m) or a UTC day (2026-11-01)");
-    if let Some((number, unit)) = text.char_indices().next_back().map(|(at, unit)| (&text[..at], unit))
-        && let Some(seconds) = [('d', 86_400), ('h', 3600), ('m', 60), ('s', 1)].iter().find(|(u, _)| *u == unit)
-    {
-        let number: i64 = number.parse().with_context(expected)?;
-        return Ok(Timestamp(now.0.saturating_sub(number.saturating_mul(seconds.1).saturating_mul(1_000_000))));
-    }
-    let parts: Vec<i64> = text.split('-').map(|p| p.parse().ok()).collect::<Option<_>>().with_context(expected)?;
-    let [year @ 1970..=9999, month @ 1..=12, day @ 1..=31] = parts[..] else { bail!(expected()) };
-    // Days since 1970-01-01 by Howard Hinnant's `days_from_civil`, with years that begin in March.
-    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    let (era, year_of_era) = (year / 400, year % 400);
-    let day_of_year = (153 * month + 2) / 5 + day - 1;
-    let days = era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468;
-    Ok(Timestamp(days * 86_400_000_000))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_time_is_a_span_back_or_a_day() {
-        let now = Timestamp(1_795_230_000_000_000);
-        assert_eq!(since("2h", now).unwrap().0, now.0 - 7_200_000_000);
-        assert_eq!(since("1970-01-02", now).unwrap().0, 86_400_000_000);
-        assert_eq!(since("2026-11-21", now).unwrap().0, 1_795_219_200_000_000);
-        for wrong in ["", "x", "7w", "2026-13-01", "2026-11", "d"] {
-            assert!(since(wrong, now).is_err(), "{wrong}");
-        }
-    }
 }

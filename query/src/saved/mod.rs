@@ -14,7 +14,7 @@ mod parse;
 mod value;
 
 use std::sync::LazyLock;
-pub use value::ValueKind;
+pub use value::{ValueKind, point_in_time};
 use wk_schemas::Timestamp;
 
 /// A saved question.

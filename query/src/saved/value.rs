@@ -2,7 +2,7 @@
 
 use humantime_serde::re::humantime;
 use std::fmt;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 use wk_schemas::Timestamp;
 
 /// What kind of value a parameter takes.
@@ -59,18 +59,23 @@ impl fmt::Display for ValueKind {
     }
 }
 
+/// A point in time as people say it: `7d` (so long before `now`), `2026-11-20` (its first moment, UTC), `2026-11-20T12:00:00Z`;
+/// `None` for anything else.
+#[must_use]
+pub fn point_in_time(said: &str, now: Timestamp) -> Option<Timestamp> {
+    let time = match humantime::parse_duration(said) {
+        // So long ago that nobody was there is as good as the beginning.
+        Ok(ago) => return Some(Timestamp(now.0.saturating_sub(i64::try_from(ago.as_micros()).ok()?).max(0))),
+        Err(_) if said.len() == "2026-11-20".len() => humantime::parse_rfc3339(&format!("{said}T00:00:00Z")).ok()?,
+        Err(_) => humantime::parse_rfc3339(said).ok()?,
+    };
+    Some(Timestamp(i64::try_from(time.duration_since(UNIX_EPOCH).ok()?.as_micros()).ok()?))
+}
+
 /// A point in time as RFC 3339, UTC, microseconds.
 fn time(value: &str, now: Timestamp) -> Option<String> {
-    let time: SystemTime = match humantime::parse_duration(value) {
-        Ok(ago) => {
-            let now = UNIX_EPOCH.checked_add(Duration::from_micros(u64::try_from(now.0).ok()?))?;
-            // So long ago that nobody was there is as good as the beginning.
-            now.checked_sub(ago).map_or(UNIX_EPOCH, |time| time.max(UNIX_EPOCH))
-        }
-        Err(_) if value.len() == "2026-11-20".len() => humantime::parse_rfc3339(&format!("{value}T00:00:00Z")).ok()?,
-        Err(_) => humantime::parse_rfc3339(value).ok()?,
-    };
-    Some(humantime::format_rfc3339_micros(time).to_string())
+    let micros = u64::try_from(point_in_time(value, now)?.0).ok()?;
+    Some(humantime::format_rfc3339_micros(UNIX_EPOCH + Duration::from_micros(micros)).to_string())
 }
 
 #[cfg(test)]
