@@ -7,7 +7,7 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, sync_channel};
 
-const POLICY: &str = "name = \"ask\"\nhold_timeout = \"2m\"\n[network]\ndefault = \"hold\"\n";
+const POLICY: &str = "name = \"ask\"\nhold_timeout = \"10m\"\n[network]\ndefault = \"hold\"\n";
 
 /// A listener that tells what each connection sent, and a session that waits to send `hello` there.
 fn held(installation: &Installation, workspace: &Path) -> (Process, Receiver<String>, String) {

@@ -27,7 +27,7 @@ if 'HTTP_PROXY' in os.environ:
 
 def tunnel(to):
     """Has the proxy connect somewhere."""
-    s = socket.create_connection(PROXY, 20)
+    s = socket.create_connection(PROXY, 300)
     s.sendall(f'CONNECT {to} HTTP/1.1\r\nHost: {to}\r\n\r\n'.encode())
     said = s.recv(9999)
     if b' 403 ' in said:

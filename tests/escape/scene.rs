@@ -29,7 +29,7 @@ pub(crate) fn tries() -> u64 {
 
 /// No technique needs a tenth of it, on a busy machine.
 fn patience() -> Duration {
-    Duration::from_secs(180) + Duration::from_millis(5 * tries())
+    Duration::from_secs(900) + Duration::from_millis(5 * tries())
 }
 
 /// One scene.

@@ -18,7 +18,7 @@ use wk_wire::kafka::{Cluster, Producer, Reader};
 use wk_wire::{Append as _, Read as _, frame, registry, unframe};
 
 /// What has to happen within this time, else something hangs.
-const PATIENCE: Duration = Duration::from_secs(180);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 fn rule(title: &str, file: &str) -> String {
     format!(

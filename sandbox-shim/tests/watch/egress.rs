@@ -44,7 +44,7 @@ impl Outside {
     fn policy(&self) -> String {
         let at = self.at;
         format!(
-            "name = \"t\"\nhold_timeout = \"60s\"\n[egress]\ndefault = \"deny\"\nrules = [
+            "name = \"t\"\nhold_timeout = \"10m\"\n[egress]\ndefault = \"deny\"\nrules = [
               {{ match = \"api.test\", at = \"{at}\", action = \"allow\", reason = \"the model\" }},
               {{ match = \"read.test:80\", methods = [\"GET\"], at = \"{at}\", action = \"allow\", reason = \"reading\" }},
               {{ match = \"ask.test\", at = \"{at}\", action = \"hold\", reason = \"a new host\" }},
@@ -128,7 +128,7 @@ fn unaware(means: Means) {
     let mut trial = python(
         "import socket\ndef get(host, port=80, family=0):\n\
          \x20 try:\n\
-         \x20  s = socket.create_connection((host, port), 20)\n\
+         \x20  s = socket.create_connection((host, port), 300)\n\
          \x20  s.sendall(b'GET /direct HTTP/1.1\\r\\nHost: ' + host.encode() + b'\\r\\n\\r\\n')\n\
          \x20  return s.makefile().read()[-5:]\n\
          \x20 except OSError as e: return type(e).__name__ + str(e.errno)\n\
@@ -137,7 +137,7 @@ fn unaware(means: Means) {
          import select\n\
          e = s.connect_ex((socket.gethostbyname('api.test'), 80)); select.select([], [s], [], 20)\n\
          said.append(str(s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)))\n\
-         v6 = socket.socket(socket.AF_INET6); v6.settimeout(20)\n\
+         v6 = socket.socket(socket.AF_INET6); v6.settimeout(300)\n\
          v6.connect(('::ffff:' + socket.gethostbyname('api.test'), 80)); v6.sendall(b'x'); said.append(v6.makefile().read()[-5:])\n\
          open('said','w').write(' '.join(said))",
     )
@@ -182,7 +182,7 @@ fn names_are_answered_only_when_they_may_be_reached_and_never_as_a_tunnel() {
          def ask(name, kind, to=None, tcp=False):\n\
          \x20 q = b'\\x12\\x34\\1\\0\\0\\1\\0\\0\\0\\0\\0\\0' + b''.join(bytes([len(l)]) + l.encode() for l in name.split('.')) + b'\\0' + struct.pack('>HH', kind, 1)\n\
          \x20 try:\n\
-         \x20  s = socket.socket(socket.AF_INET, socket.SOCK_STREAM if tcp else socket.SOCK_DGRAM); s.settimeout(20)\n\
+         \x20  s = socket.socket(socket.AF_INET, socket.SOCK_STREAM if tcp else socket.SOCK_DGRAM); s.settimeout(300)\n\
          \x20  if tcp: s.connect((server, 53)); s.sendall(struct.pack('>H', len(q)) + q); r = s.recv(999)[2:]\n\
          \x20  else: s.sendto(q, (to or server, 53)); r = s.recv(999)\n\
          \x20  return f'{r[3] & 15}/{r[7]}'\n\
@@ -219,9 +219,9 @@ fn the_server_that_tls_names_must_be_the_one_connected_to() {
          \x20 words = to[1].read()\n\
          \x20 if tunnel:\n\
          \x20  host, port = os.environ['HTTPS_PROXY'][7:].split(':')\n\
-         \x20  s = socket.create_connection((host, int(port)), 20); s.sendall(b'CONNECT api.test:443 HTTP/1.1\\r\\nHost: api.test:443\\r\\n\\r\\n')\n\
+         \x20  s = socket.create_connection((host, int(port)), 300); s.sendall(b'CONNECT api.test:443 HTTP/1.1\\r\\nHost: api.test:443\\r\\n\\r\\n')\n\
          \x20  assert b'200' in s.recv(999)\n\
-         \x20 else: s = socket.create_connection(('api.test', 443), 20)\n\
+         \x20 else: s = socket.create_connection(('api.test', 443), 300)\n\
          \x20 try:\n\
          \x20  for at in range(0, len(words), 100): s.sendall(words[at:at + 100])\n\
          \x20  return str(len(s.recv(5)))\n\
@@ -267,9 +267,9 @@ fn the_agents_own_loopback_is_its_own_and_the_machines_needs_a_rule() {
     let outside = Outside::new();
     let port = outside.at.port();
     let script = format!(
-        "import socket\nl = socket.create_server(('127.0.0.1', 8123)); c = socket.create_connection(('127.0.0.1', 8123), 20)\n\
+        "import socket\nl = socket.create_server(('127.0.0.1', 8123)); c = socket.create_connection(('127.0.0.1', 8123), 300)\n\
          c.sendall(b'own'); a, _ = l.accept(); said = a.recv(9).decode()\n\
-         try:\n s = socket.create_connection(('127.0.0.1', {port}), 20); s.sendall(b'x'); said += ' ' + s.recv(99).decode()[:15]\n\
+         try:\n s = socket.create_connection(('127.0.0.1', {port}), 300); s.sendall(b'x'); said += ' ' + s.recv(99).decode()[:15]\n\
          except OSError as e: said += ' ' + type(e).__name__\nopen('said','w').write(said)"
     );
     let shut = python(&script).policy(&outside.policy());

@@ -39,7 +39,7 @@ fn counts(root: &Path, workers: usize) -> Vec<String> {
 }
 
 fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
-    for _ in 0..3000 {
+    for _ in 0..60_000 {
         if holds() {
             return;
         }
@@ -112,7 +112,7 @@ def say(text):
 def hear(text):
     global seen
     while text.encode() not in seen:
-        if select.select([terminal],[],[],60)[0]:
+        if select.select([terminal],[],[],600)[0]:
             seen+=os.read(terminal,4096)
         else:
             open('failed','w').write('waited for %r, heard %r'%(text,seen)); sys.exit(3)
@@ -169,7 +169,7 @@ fn terminals_jobs_timers_and_open_connections_go_on_as_they_were_where_signals_s
 fn a_call_held_while_frozen_goes_on_only_after_the_thaw() {
     let trial = Trial::shell("cat keys/secret > copy");
     trial.write("keys/secret", "s\n");
-    let trial = trial.policy("name = \"t\"\nhold_timeout = \"60s\"\n[files]\ndefault = \"allow\"\nrules = [{ match = \"~/keys/**\", action = \"hold\", reason = \"keys\" }]\n[network]\ndefault = \"allow\"\n");
+    let trial = trial.policy("name = \"t\"\nhold_timeout = \"10m\"\n[files]\ndefault = \"allow\"\nrules = [{ match = \"~/keys/**\", action = \"hold\", reason = \"keys\" }]\n[network]\ndefault = \"allow\"\n");
     let running = trial.start();
     let ticket = trial.recorder.wait_for("the question", |body| match body {
         wk_schemas::Body::ApprovalRequested(asked) => Some(asked.ticket.0),

@@ -48,7 +48,7 @@ impl Memory {
             if let Some(found) = events.iter().find_map(|event| find(&event.body)) {
                 return found;
             }
-            let (back, timeout) = self.news.wait_timeout(events, Duration::from_secs(30)).unwrap();
+            let (back, timeout) = self.news.wait_timeout(events, Duration::from_secs(600)).unwrap();
             events = back;
             assert!(!timeout.timed_out(), "waited for {what}; recorded: {:#?}", *events);
         }

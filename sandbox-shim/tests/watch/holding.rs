@@ -8,7 +8,7 @@ use wk_schemas::Body;
 use wk_schemas::body::{NetworkOperation, Outcome, Resolution};
 use wk_shim::contract::{Decision, Ticket};
 
-const HOLD: &str = "name = \"t\"\nhold_timeout = \"60s\"\n[network]\ndefault = \"hold\"\n";
+const HOLD: &str = "name = \"t\"\nhold_timeout = \"10m\"\n[network]\ndefault = \"hold\"\n";
 
 /// Connects, sends a word, and writes what became of it into `result`.
 fn client(to: SocketAddr) -> Trial {
@@ -225,7 +225,7 @@ fn a_held_read_is_carried_out_by_the_shim_after_the_grant() {
     let trial = Trial::shell("cat keys/secret > copy 2> error; cat plain >> copy");
     trial.write("keys/secret", "s3cret\n");
     trial.write("plain", "plain\n");
-    let policy = "name = \"t\"\nhold_timeout = \"60s\"\n[files]\ndefault = \"allow\"\nrules = [{ match = \"~/keys/**\", action = \"hold\", reason = \"keys\" }]\n[network]\ndefault = \"allow\"\n";
+    let policy = "name = \"t\"\nhold_timeout = \"10m\"\n[files]\ndefault = \"allow\"\nrules = [{ match = \"~/keys/**\", action = \"hold\", reason = \"keys\" }]\n[network]\ndefault = \"allow\"\n";
     let trial = trial.policy(policy);
     let running = trial.start();
     let (ticket, _, action) = asked(&trial);
@@ -240,7 +240,7 @@ fn a_held_read_is_carried_out_by_the_shim_after_the_grant() {
 #[test]
 fn a_datagram_to_an_address_is_sent_by_the_shim_and_a_name_question_is_seen() {
     let server = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-    server.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    server.set_read_timeout(Some(Duration::from_secs(300))).unwrap();
     let port = server.local_addr().unwrap().port();
     let script = format!(
         "import socket\ns=socket.socket(socket.AF_INET,socket.SOCK_DGRAM)\nn=s.sendto(b'one',('127.0.0.1',{port}))\nm=s.sendmsg([b'tw',b'o'],[],0,('127.0.0.1',{port}))\ns.connect(('127.0.0.1',{port}))\nk=s.sendmsg([b'three'])\nq=bytes.fromhex('123401000001000000000000')+b'\\3www\\7example\\3org\\0\\0\\1\\0\\1'\ntry:\n s.sendto(q,('127.0.0.1',53))\nexcept OSError: pass\nopen('result','w').write('%d %d %d'%(n,m,k))"

@@ -249,7 +249,7 @@ fn where_sockets_cannot_be_copied_the_shim_makes_them() {
     use std::io::Read;
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let server = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-    server.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
+    server.set_read_timeout(Some(std::time::Duration::from_secs(300))).unwrap();
     let (tcp, udp) = (listener.local_addr().unwrap().port(), server.local_addr().unwrap().port());
     let script = format!(
         "import socket,os,time

@@ -2,5 +2,5 @@
 # expect: blocked
 # policy: proxy
 # record: connection_attempted Denied
-socket.create_connection(('192.0.2.53', 53), 20)
+socket.create_connection(('192.0.2.53', 53), 300)
 escaped('connected')

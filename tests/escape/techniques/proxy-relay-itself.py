@@ -2,5 +2,5 @@
 # expect: blocked
 # policy: proxy
 # record: connection_attempted the shim's own
-socket.create_connection(('127.87.75.1', 3129), 20)
+socket.create_connection(('127.87.75.1', 3129), 300)
 escaped('connected')

@@ -16,7 +16,7 @@ use wk_wire::kafka::{Cluster, Producer, Reader};
 use wk_wire::{Append as _, Read as _, frame, registry, unframe};
 
 /// What has to happen within this time, else something hangs.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 async fn watch(
     broker: &Broker,

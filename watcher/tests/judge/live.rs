@@ -17,7 +17,7 @@ use wk_wire::kafka::{Producer, Reader};
 use wk_wire::{Append as _, Read as _, frame, registry, unframe};
 
 /// What has to be on the log within this time, else something hangs.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 struct Watching {
     cancel: CancellationToken,
