@@ -10,7 +10,7 @@ use std::fs::{File, TryLockError};
 use std::process::ExitCode;
 use wk_ingest::Identity;
 use wk_ingest::replay::Replay;
-use wk_wire::in_use::patiently;
+use wk_wire::in_use;
 use wk_wire::registry;
 
 /// The arguments of `wk ingest`.
@@ -42,7 +42,7 @@ fn replay(settings: &Settings, dry: bool) -> anyhow::Result<ExitCode> {
     let endpoints = Endpoints::find(settings)?;
     let path = settings.home.dir().join("replay.lock");
     let lock = File::create(&path).with_context(|| format!("failed to write `{}`", path.display()))?;
-    match patiently(|error| matches!(error, TryLockError::WouldBlock), || lock.try_lock()) {
+    match in_use::lock(&lock) {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => bail!("dead letters are being replayed from this data folder already"),
         Err(TryLockError::Error(error)) => return Err(error).context("failed to lock the replay of dead letters"),

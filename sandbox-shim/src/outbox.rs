@@ -14,7 +14,7 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use wk_schemas::RecordId;
-use wk_wire::in_use::patiently;
+use wk_wire::in_use::{self, patiently};
 
 /// sled's default is one gigabyte; what is kept in here is a handful of values.
 const CACHE_BYTES: u64 = 256 << 10;
@@ -38,15 +38,14 @@ pub(crate) struct Acked {
     pub(crate) datum: Vec<u8>,
 }
 
-/// Whether sled found its own lock taken. It keeps the kind of the failure in the text alone.
 fn locked(error: &sled::Error) -> bool {
-    matches!(error, sled::Error::Io(error) if error.to_string().contains("could not acquire lock"))
+    matches!(error, sled::Error::Io(error) if in_use::is_sleds_lock(error))
 }
 
 impl Outbox {
     /// Opens the outbox in `folder`, which is made when it is not there.
     pub(crate) fn open(folder: &Path) -> Result<Self, OutboxError> {
-        Self::open_with(folder, |lock| patiently(|error| matches!(error, TryLockError::WouldBlock), || lock.try_lock()))
+        Self::open_with(folder, in_use::lock)
     }
 
     /// As [`Outbox::open`], without waiting for one that is open elsewhere: for outboxes that may well be.

@@ -14,7 +14,7 @@ use crate::session::{ChainEnd, Session};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use wk_schemas::{SessionId, Topic};
-use wk_wire::in_use::patiently;
+use wk_wire::in_use::{self, patiently};
 
 /// Next offset by topic and partition.
 pub type Offsets = BTreeMap<(Topic, i32), i64>;
@@ -84,9 +84,8 @@ pub struct Checkpoint<'a> {
     pub chains: Vec<(Topic, &'a SessionId, ChainEnd)>,
 }
 
-/// Whether sled found its lock taken. It keeps the kind of the failure in the text alone.
 fn locked(error: &sled::Error) -> bool {
-    matches!(error, sled::Error::Io(error) if error.to_string().contains("could not acquire lock"))
+    matches!(error, sled::Error::Io(error) if in_use::is_sleds_lock(error))
 }
 
 impl State {

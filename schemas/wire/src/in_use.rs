@@ -1,7 +1,23 @@
 //! Opening what one process at a time may have open.
 
+use std::fs::{File, TryLockError};
+use std::io;
 use std::thread::sleep;
 use std::time::Duration;
+
+/// Takes the lock of a file, as [`patiently`] does.
+///
+/// # Errors
+/// [`TryLockError::WouldBlock`] when somebody else has it.
+pub fn lock(file: &File) -> Result<(), TryLockError> {
+    patiently(|error| matches!(error, TryLockError::WouldBlock), || file.try_lock())
+}
+
+/// Whether sled found its own lock taken: it keeps the kind of the failure in the text alone.
+#[must_use]
+pub fn is_sleds_lock(error: &io::Error) -> bool {
+    error.to_string().contains("could not acquire lock")
+}
 
 /// Calls `open` again for half a second while it fails because somebody else has the lock; then that failure is the answer.
 ///

@@ -5,7 +5,7 @@ use std::io::{Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::EmbeddedError;
-use crate::in_use::patiently;
+use crate::in_use;
 
 /// An open folder. The lock goes with it, also when the process is killed.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ impl Folder {
             .truncate(false)
             .open(dir.join("lock"))
             .map_err(failed)?;
-        match patiently(|error| matches!(error, TryLockError::WouldBlock), || lock.try_lock()) {
+        match in_use::lock(&lock) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let holder = holder(&mut lock);
