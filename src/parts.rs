@@ -27,12 +27,22 @@ pub(crate) async fn ingest(
     cancel: CancellationToken,
 ) -> anyhow::Result<Task> {
     let lake = Lake::open_or_create(&settings.home.lake(), clock::new_id().0, clock::now()).await?;
-    let writer = Writer::open(lake, settings.home.signing_key(Key::Lake)?).await?;
+    let writer = Writer::open(lake.clone(), settings.home.signing_key(Key::Lake)?).await?;
+    let compactor = Writer::open(lake, settings.home.signing_key(Key::Lake)?).await?;
     let identity = wk_ingest::Identity { tenant: settings.tenant.clone(), host: settings.host.clone() };
     let registry = registry::Client::new(&endpoints.registry)?;
     let ingest = Ingest::new(settings.ingest.clone(), endpoints.brokers.clone(), registry, writer, identity);
+    let config = settings.ingest.clone();
     Ok(tokio::spawn(async move {
-        ingest.run(cancel).await?;
+        let end = cancel.child_token();
+        let compacting = tokio::spawn(wk_ingest::compact::run(config, compactor, end.clone()));
+        let ended = ingest.run(cancel).await;
+        // What it was about is finished, so that nothing of this process writes to the lake once this task has ended.
+        end.cancel();
+        if let Err(error) = compacting.await {
+            tracing::error!(%error, "the compaction broke down; the lake is as good as before");
+        }
+        ended?;
         Ok(())
     }))
 }

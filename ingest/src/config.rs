@@ -27,6 +27,17 @@ pub struct Config {
     pub commit_time: Duration,
     /// The consumer group under which lag displays find how far the lake has come. Nothing is read from it. Default: `watchkeeper-ingest`.
     pub group: String,
+    /// Whether files are written again in the order of sessions while ingest goes on. Default: true.
+    ///
+    /// Without it `wk lake compact` does so when somebody asks, by a timer for instance.
+    pub compact: bool,
+    /// How often it is looked whether something is to be compacted. Default: 30 seconds.
+    #[serde(with = "humantime_serde")]
+    pub compact_interval: Duration,
+    /// So many files of today are compacted together. Default: 64. Those of a day that is over are compacted however few they are.
+    ///
+    /// Fewer makes questions about today faster, and writes each record more often.
+    pub compact_files: NonZeroUsize,
 }
 
 impl Default for Config {
@@ -39,6 +50,9 @@ impl Default for Config {
             drain_time: Duration::from_secs(10),
             commit_time: Duration::from_secs(60),
             group: "watchkeeper-ingest".into(),
+            compact: true,
+            compact_interval: Duration::from_secs(30),
+            compact_files: NonZeroUsize::new(64).expect("64 is not zero"),
         }
     }
 }
@@ -60,7 +74,8 @@ mod tests {
     #[test]
     fn the_shipped_file_names_every_key_with_its_default() {
         assert_eq!(toml::from_str::<Config>(SHIPPED).unwrap(), Config::default());
-        for key in ["seal_interval", "seal_records", "seal_bytes", "workers", "drain_time", "commit_time", "group"] {
+        let keys = ["seal_interval", "seal_records", "seal_bytes", "workers", "drain_time", "commit_time", "group"];
+        for key in keys.into_iter().chain(["compact", "compact_interval", "compact_files"]) {
             let named = |line: &str| line.trim_start_matches("# ").starts_with(&format!("{key} = "));
             assert_eq!(SHIPPED.lines().filter(|line| named(line)).count(), 1, "{key}");
         }

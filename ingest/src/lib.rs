@@ -8,6 +8,7 @@
 
 mod clock;
 mod commit;
+pub mod compact;
 pub mod config;
 pub mod dead_letter;
 pub mod error;

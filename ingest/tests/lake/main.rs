@@ -3,6 +3,7 @@
 
 mod away;
 mod bad_input;
+mod compaction;
 mod crash;
 mod disk;
 mod exactly_once;

@@ -1,8 +1,13 @@
 //! Delta checkpoints: opening is quick, and what is opened is what the commits say.
 
-use crate::common::{Session, commit, records, writer};
+use crate::common::{START, Session, commit, key, records, writer};
+use std::collections::BTreeSet;
 use std::path::Path;
+use uuid::Uuid;
+use wk_schemas::Timestamp;
+use wk_store::compact::Limits;
 use wk_store::files::Files;
+use wk_store::verify::{Options, verify};
 use wk_store::{Commit, Lake, OpenError, Version};
 
 const COMMITS: u32 = 250;
@@ -81,4 +86,50 @@ async fn deltalake_and_polars_open_the_table_from_the_checkpoint_alone() {
     }
     let table = folder.join("records").to_str().unwrap().to_owned();
     crate::others::run("read_checkpoint.py", &[table, COMMITS.to_string()]);
+}
+
+#[tokio::test]
+async fn a_compaction_of_files_that_a_checkpoint_has_is_seen_through_it_and_stands_in_the_next_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("lake");
+    fill(&folder).await;
+    assert_eq!(checkpoints(&folder), [111, 234]);
+    let mut writer = writer(&folder).await;
+    let mut made = 0;
+    while let Some((version, rewrite)) = {
+        let id = Uuid::from_u128((700 + made) << 64);
+        writer.compact(&BTreeSet::new(), "2026-10-27", &Limits::default(), id, Timestamp(START)).await.unwrap()
+    } {
+        made += 1;
+        assert!(made < 9, "it comes to an end: {version} {:?}", rewrite.inputs());
+    }
+    // What opens by the checkpoint knows the files that it has, and that others have taken their place since.
+    let files = Files::existing(&folder).unwrap();
+    let opened = Lake::open(&folder).await.unwrap();
+    assert_eq!(known(&opened), known(&Lake::replay(files.clone()).await.unwrap()));
+    assert_eq!((opened.snapshot().files.len(), opened.snapshot().records()), (1, u64::from(COMMITS)));
+
+    // The next checkpoint has the file that the compaction wrote, and says of those it replaced that they are gone.
+    let mut session = Session::new(2);
+    let mut next = COMMITS;
+    while checkpoints(&folder).len() < 3 {
+        let datum = session.datum(records::bodies().remove(0));
+        writer.commit(&commit(u128::from(next) + 1, next.into(), vec![datum])).await.unwrap();
+        next += 1;
+        assert!(next < COMMITS + 200, "a checkpoint is written in the end");
+    }
+    let opened = Lake::open(&folder).await.unwrap();
+    assert_eq!(known(&opened), known(&Lake::replay(files.clone()).await.unwrap()));
+    assert_eq!(opened.snapshot().records(), u64::from(next));
+    let report = verify(&files, &key().verifying_key(), &Options::default(), |_| {}).await.unwrap();
+    assert!(report.is_valid(), "{report}");
+    assert_eq!(report.records, u64::from(next));
+    let last = checkpoints(&folder).pop().unwrap();
+    for version in 0..last {
+        std::fs::remove_file(folder.join(format!("records/_delta_log/{version:020}.json"))).unwrap();
+    }
+    let table = folder.join("records").to_str().unwrap().to_owned();
+    let there = opened.snapshot();
+    let said = [next.to_string(), there.version.to_string(), there.files.len().to_string()];
+    crate::others::run("read_checkpoint.py", &[vec![table], said.to_vec()].concat());
 }
