@@ -21,7 +21,7 @@ use crate::layout::{Order, ROW_GROUP_ROWS};
 use crate::merkle::records::record_leaf;
 use crate::merkle::tree::Edge;
 use crate::rows::Row;
-use crate::verify::read_each;
+use crate::verify::{read_each, read_leaves};
 use crate::writer::{CommitError, Writer};
 use bytes::Bytes;
 use object_store::path::Path as ObjectPath;
@@ -86,14 +86,10 @@ pub enum CompactError {
 /// The files that a compaction should take next, oldest day first; `None` when there is nothing to do.
 ///
 /// `today` is the UTC day that goes on, as `YYYY-MM-DD`. Of a day that is over every file is taken that is still in the order of time; of
-/// today's only once [`Limits::files_min`] have piled up. What compactions wrote is taken again, together, while it is small.
+/// today's only once [`Limits::files_min`] have piled up. What compactions wrote is taken again, together, while it is small. `skipped` are files
+/// that are left alone.
 #[must_use]
-pub fn plan(snapshot: &Snapshot, today: &str, limits: &Limits) -> Option<Vec<Arc<DataFile>>> {
-    plan_but(snapshot, &BTreeSet::new(), today, limits)
-}
-
-/// As [`plan`], of all files but these.
-fn plan_but(
+pub fn plan(
     snapshot: &Snapshot,
     skipped: &BTreeSet<String>,
     today: &str,
@@ -217,10 +213,7 @@ pub(crate) fn sorted_root(mut leaves: Vec<Digest>) -> Digest {
 pub fn records_digest<'a>(files: impl IntoIterator<Item = &'a Bytes>) -> Result<(u64, Digest), String> {
     let mut leaves = Vec::new();
     for bytes in files {
-        read_each(bytes, |source, offset, recorded_at, datum| {
-            leaves.push(record_leaf(source.topic, source.partition, offset, recorded_at, datum));
-            Ok(())
-        })?;
+        leaves.extend(read_leaves(bytes, None)?.0);
     }
     Ok((leaves.len() as u64, sorted_root(leaves)))
 }
@@ -242,7 +235,7 @@ impl Writer {
         at: Timestamp,
     ) -> Result<Option<(Version, Rewrite)>, CompactError> {
         let snapshot = self.lake().refresh().await?;
-        let Some(inputs) = plan_but(&snapshot, skipped, today, limits) else { return Ok(None) };
+        let Some(inputs) = plan(&snapshot, skipped, today, limits) else { return Ok(None) };
         let rewrite = prepare(self.lake().files(), inputs, id, at).await?;
         let version = self.rearrange(&rewrite).await?;
         Ok(Some((version, rewrite)))

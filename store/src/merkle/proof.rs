@@ -132,7 +132,7 @@ async fn prove_in(
     let version = file.version;
     let get = async |path: &str| files.get(&ObjectPath::from(path)).await.map_err(LogError::from);
     let bytes = get(&file.path).await?.ok_or_else(|| bad("it is not there".into()))?;
-    let (leaves, found) = read_leaves(&bytes, source, offset).map_err(bad)?;
+    let (leaves, found) = read_leaves(&bytes, Some((source, offset))).map_err(bad)?;
     let Some((index, record)) = found else { return Ok(None) };
     let row = (index, leaves.len() as u64);
     let part = |(from, to): (u64, u64)| {

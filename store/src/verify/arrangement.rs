@@ -1,14 +1,13 @@
 //! A commit that rearranges: are the records in the files it adds those of the files it takes out, each once?
 
 use super::commit::Checked;
-use super::file::{self, each};
+use super::file;
 use super::report::{Class, Finding, Report};
 use super::scope::Scope;
 use crate::compact::sorted_root;
 use crate::delta::Arrangement;
 use crate::files::{Files, FilesError};
 use crate::lake::DataFile;
-use crate::merkle::records::record_leaf;
 use crate::stats::Stats;
 use bytes::Bytes;
 use object_store::path::Path as ObjectPath;
@@ -91,13 +90,10 @@ fn compare(
     hold("adds", leaves);
     let mut leaves = Vec::new();
     for (path, bytes) in before {
-        let read = each(bytes, |source, offset, recorded_at, datum| {
-            leaves.push(record_leaf(source.topic, source.partition, offset, recorded_at, datum));
-            Ok(())
-        });
-        // What is wrong with it is reported by the check of the commit that added it; here the digest will not be the one that was said.
-        if let Err(reason) = read {
-            tracing::debug!(path, reason, "a file that was rearranged is not readable");
+        match file::leaves(bytes, None) {
+            Ok((found, _)) => leaves.extend(found),
+            // What is wrong with it is reported by the check of the commit that added it; here the digest will not be the one that was said.
+            Err(reason) => tracing::debug!(path, reason, "a file that was rearranged is not readable"),
         }
     }
     hold("takes out", leaves);

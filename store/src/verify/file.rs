@@ -22,7 +22,7 @@ use wk_schemas::{Body, Digest, Kind, RecordId, Timestamp, Topic, codec};
 const BATCH_ROWS: usize = 8192;
 
 /// An offset of a partition.
-type Offset = (Source, i64);
+pub(crate) type Offset = (Source, i64);
 
 /// What is needed of a record once its file is closed.
 #[derive(Debug)]
@@ -187,13 +187,13 @@ fn names(datum: &[u8]) -> Option<Box<(RecordId, Vec<RecordId>)>> {
 /// The leaf of every record of a file, in the order of its rows, and the record of one place with its row, if it is there.
 type Leaves = (Vec<Digest>, Option<(u64, Placed)>);
 
-/// Reads the leaves of a file, and the record that stands at offset `at` of a partition.
-pub(crate) fn leaves(bytes: &Bytes, wanted: Source, at: i64) -> Result<Leaves, String> {
+/// Reads the leaves of a file, and the record that stands at a place, if one is wanted.
+pub(crate) fn leaves(bytes: &Bytes, wanted: Option<Offset>) -> Result<Leaves, String> {
     let mut leaves = Vec::new();
     let mut found = None;
     each(bytes, |source, offset, recorded_at, datum| {
         let Source { topic, partition } = source;
-        if (source, offset) == (wanted, at) {
+        if Some((source, offset)) == wanted {
             let datum = Bytes::copy_from_slice(datum);
             found = Some((leaves.len() as u64, Placed { topic, partition, offset, recorded_at, datum }));
         }

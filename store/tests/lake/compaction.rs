@@ -61,7 +61,7 @@ fn chains(file: Bytes) -> Vec<(String, i64)> {
 
 async fn rearrange(writer: &mut Writer, number: u128) -> Result<u64, CommitError> {
     let (files, snapshot) = (writer.lake().files().clone(), writer.lake().snapshot());
-    let inputs = compact::plan(&snapshot, TODAY, &limits()).expect("there is something to do");
+    let inputs = compact::plan(&snapshot, &BTreeSet::new(), TODAY, &limits()).expect("there is something to do");
     let id = Uuid::from_u128(number << 64);
     let rewrite = compact::prepare(&files, inputs, id, Timestamp(START)).await.unwrap();
     writer.rearrange(&rewrite).await
@@ -111,9 +111,9 @@ async fn a_day_that_is_over_becomes_few_files_and_then_there_is_nothing_to_do() 
     let mut writer = fill(dir.path()).await;
     let lake = writer.lake().clone();
     let few = Limits { files_min: 100, ..limits() };
-    assert_eq!(compact::plan(&lake.snapshot(), TODAY, &few), None, "today's files have not piled up");
+    assert_eq!(compact::plan(&lake.snapshot(), &BTreeSet::new(), TODAY, &few), None, "today's files have not piled up");
     let mut taken = Vec::new();
-    while let Some(inputs) = compact::plan(&lake.snapshot(), "2026-10-27", &few) {
+    while let Some(inputs) = compact::plan(&lake.snapshot(), &BTreeSet::new(), "2026-10-27", &few) {
         taken.push(inputs.len());
         assert!(taken.len() < 10, "it comes to an end: {taken:?}");
         let id = Uuid::from_u128((200 + taken.len() as u128) << 64);
@@ -137,13 +137,13 @@ async fn a_file_that_is_over_the_limit_alone_is_taken_alone_and_written_once() {
     let mut writer = fill(dir.path()).await;
     let small = Limits { files_min: 100, files_max: 8, rows_max: 1 };
     for number in 0..u128::from(COMMITS) {
-        let inputs = compact::plan(&writer.lake().snapshot(), "2026-10-27", &small).unwrap();
+        let inputs = compact::plan(&writer.lake().snapshot(), &BTreeSet::new(), "2026-10-27", &small).unwrap();
         assert_eq!(inputs.len(), 1);
         let id = Uuid::from_u128((300 + number) << 64);
         let rewrite = compact::prepare(writer.lake().files(), inputs, id, Timestamp(START)).await.unwrap();
         writer.rearrange(&rewrite).await.unwrap();
     }
-    assert_eq!(compact::plan(&writer.lake().snapshot(), "2026-10-27", &small), None);
+    assert_eq!(compact::plan(&writer.lake().snapshot(), &BTreeSet::new(), "2026-10-27", &small), None);
 }
 
 #[tokio::test]
@@ -188,7 +188,7 @@ async fn columns_that_are_looked_into_for_one_value_have_a_bloom_filter() {
     use parquet::file::serialized_reader::ReadOptionsBuilder;
     let dir = tempfile::tempdir().unwrap();
     let mut writer = crate::common::filled(dir.path()).await;
-    let inputs = compact::plan(&writer.lake().snapshot(), "2026-10-27", &limits()).unwrap();
+    let inputs = compact::plan(&writer.lake().snapshot(), &BTreeSet::new(), "2026-10-27", &limits()).unwrap();
     let rewrite = compact::prepare(writer.lake().files(), inputs, Uuid::from_u128(84), Timestamp(START)).await.unwrap();
     writer.rearrange(&rewrite).await.unwrap();
     let snapshot = writer.lake().snapshot();
@@ -229,7 +229,7 @@ async fn a_damaged_file_is_not_written_anew() {
     let mut damaged = std::fs::read(&path).unwrap();
     damaged[100] ^= 1;
     std::fs::write(&path, damaged).unwrap();
-    let inputs = compact::plan(&snapshot, TODAY, &limits()).unwrap();
+    let inputs = compact::plan(&snapshot, &BTreeSet::new(), TODAY, &limits()).unwrap();
     let refused = compact::prepare(writer.lake().files(), inputs, Uuid::from_u128(83), Timestamp(START)).await;
     let refused = refused.unwrap_err().to_string();
     assert!(refused.contains(&snapshot.files[2].path) && refused.contains("wk verify"), "{refused}");
@@ -261,7 +261,7 @@ async fn compacting(folder: std::path::PathBuf, number: u128) -> u32 {
     let (mut made, mut tried) = (0, 0);
     loop {
         let snapshot = writer.lake().refresh().await.unwrap();
-        let Some(inputs) = compact::plan(&snapshot, TODAY, &small) else {
+        let Some(inputs) = compact::plan(&snapshot, &BTreeSet::new(), TODAY, &small) else {
             if snapshot.records() == u64::from(RACE) {
                 return made;
             }

@@ -8,6 +8,7 @@ use object_store::{
     CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions,
     PutOptions, PutPayload, PutResult, Result,
 };
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use uuid::Uuid;
@@ -151,7 +152,9 @@ async fn compact(files: &Files, healthy: &Files, restart: bool) {
         let limits = Limits { files_min: 2, ..Limits::default() };
         if rewrite.is_none() {
             // A new process knows nothing of what the one before it was about to do.
-            let Some(inputs) = compact::plan(&open.lake().snapshot(), "2026-10-26", &limits) else { break };
+            let Some(inputs) = compact::plan(&open.lake().snapshot(), &BTreeSet::new(), "2026-10-26", &limits) else {
+                break;
+            };
             let id = Uuid::from_u128((tries + 600) << 64);
             rewrite = Some(compact::prepare(files, inputs, id, Timestamp(START)).await.unwrap());
         }

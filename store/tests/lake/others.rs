@@ -2,6 +2,7 @@
 
 use crate::common::{START, Session, filled, key, range, records, rows};
 use bytes::Bytes;
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -34,7 +35,8 @@ async fn deltalake_polars_and_duckdb_read_the_table() {
     let read = || run("read_table.py", &[path(&dir.path().join("records")), "26".into(), "2".into()]);
     read();
     // The same after a compaction, in the order of sessions.
-    let inputs = compact::plan(&writer.lake().snapshot(), "2026-10-27", &compact::Limits::default()).unwrap();
+    let inputs =
+        compact::plan(&writer.lake().snapshot(), &BTreeSet::new(), "2026-10-27", &compact::Limits::default()).unwrap();
     let rewrite = compact::prepare(writer.lake().files(), inputs, Uuid::from_u128(10), Timestamp(START)).await.unwrap();
     writer.rearrange(&rewrite).await.unwrap();
     assert_eq!(writer.lake().snapshot().files.len(), 1);
