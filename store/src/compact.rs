@@ -236,7 +236,15 @@ impl Writer {
     ) -> Result<Option<(Version, Rewrite)>, CompactError> {
         let snapshot = self.lake().refresh().await?;
         let Some(inputs) = plan(&snapshot, skipped, today, limits) else { return Ok(None) };
-        let rewrite = prepare(self.lake().files(), inputs, id, at).await?;
+        let rewrite = match prepare(self.lake().files(), inputs, id, at).await {
+            // A file that has left the table while it was read is not damaged: its day was removed.
+            Err(CompactError::Damaged { path, .. })
+                if !self.lake().refresh().await?.files.iter().any(|file| file.path == path) =>
+            {
+                return Err(CommitError::Rearranged { path }.into());
+            }
+            prepared => prepared?,
+        };
         let version = self.rearrange(&rewrite).await?;
         Ok(Some((version, rewrite)))
     }

@@ -4,11 +4,14 @@
 //! records/_delta_log/00000000000000000000.json   commitInfo, protocol, metaData
 //! records/_delta_log/00000000000000000012.json   commitInfo, txn per topic-partition, add per file
 //! records/_delta_log/00000000000000000013.json   commitInfo, remove per file that was read, add: a compaction
+//! records/_delta_log/00000000000000000014.json   commitInfo with a signed act, remove per file: a removal by retention
 //! ```
 //! Reader version 1, writer version 2 (`delta.appendOnly`): any Delta reader reads it. Log clean-up is off, because leaf N of the Merkle log
-//! is the bytes of commit N and an auditor wants to see them years later.
+//! is the bytes of commit N and an auditor wants to see them years later. A removal is the one exception to `delta.appendOnly`, which keeps other
+//! programs from deleting: it says `dataChange`, because it does change what the table holds.
 
 use crate::offsets::{Range, Source};
+use crate::retention::SignedAct;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -52,7 +55,7 @@ pub(crate) enum Action {
 pub struct CommitInfo {
     /// Milliseconds since 1970.
     pub timestamp: i64,
-    /// WRITE, OPTIMIZE or CREATE TABLE.
+    /// WRITE, OPTIMIZE, DELETE, SET LEGAL HOLD or CREATE TABLE.
     pub operation: String,
     /// For other readers.
     #[serde(default)]
@@ -78,6 +81,9 @@ pub struct Provenance {
     /// What it has rearranged; see [`crate::compact`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arrangement: Option<Arrangement>,
+    /// What a person has decided about the lake; see [`crate::retention`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub act: Option<Box<SignedAct>>,
 }
 
 /// What a commit that rearranges says of the records: the same are in the files it adds as in those it takes out.
@@ -129,7 +135,7 @@ pub(crate) struct Add {
     pub(crate) tags: BTreeMap<String, String>,
 }
 
-/// A file that is no longer part of the table, because its records are in another one. It stays where it is.
+/// A file that is no longer part of the table: its records are in another one and it stays where it is, or they were removed by a signed act.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Remove {
@@ -208,7 +214,7 @@ pub(crate) fn info(operation: &str, commit_id: &str, at_ms: i64, ranges: Vec<Ran
         operation_parameters: parameters,
         is_blind_append: operation == "WRITE",
         engine_info: concat!("watchkeeper/", env!("CARGO_PKG_VERSION")).to_owned(),
-        watchkeeper: Some(Provenance { commit_id: commit_id.to_owned(), ranges, arrangement: None }),
+        watchkeeper: Some(Provenance { commit_id: commit_id.to_owned(), ranges, arrangement: None, act: None }),
     }
 }
 

@@ -184,7 +184,7 @@ impl Files {
         Ok(found)
     }
 
-    /// Removes an object that is there to be replaced by another; one that is not there is no error.
+    /// Removes an object: one that is there to be replaced by another, or that a signed act takes out of the lake. One that is not there is no error.
     ///
     /// # Errors
     /// [`FilesError::Write`].

@@ -4,7 +4,7 @@
 //! root over its records. Offsets in the table are the truth about what has been read: a commit is refused unless its ranges start
 //! where the table ends, so every record of the log is in the table exactly once.
 //!
-//! **Never**: sees Kafka; changes or deletes a committed file; reads a clock or draws a random number (times and ids come in as
+//! **Never**: sees Kafka; changes a committed file, or deletes one but by a signed act ([`retention`]); reads a clock or draws a random number (times and ids come in as
 //! arguments); interprets what a record means.
 #![forbid(unsafe_code)]
 
@@ -24,6 +24,7 @@ pub mod offsets;
 pub mod publish;
 pub mod read;
 pub mod replayed;
+pub mod retention;
 pub mod rows;
 pub mod stats;
 pub mod verify;

@@ -71,7 +71,7 @@ pub enum CommitError {
         bytes: usize,
     },
     /// A file that a compaction has read is no longer in the table. Nothing has changed.
-    #[error("`{path}` is no longer in the table: another compaction has taken it")]
+    #[error("`{path}` is no longer in the table: another compaction or a removal has taken it")]
     Rearranged {
         /// The file.
         path: String,
@@ -123,7 +123,7 @@ impl Writer {
         let (known, version, text) = loop {
             let known = self.lake.snapshot();
             if let Some(version) = known.version_of(&id) {
-                self.catch_up().await.map_err(CommitError::Log)?;
+                self.settle().await?;
                 return Ok(version);
             }
             at_end(commit, &known)?;
@@ -165,7 +165,7 @@ impl Writer {
         loop {
             let known = self.lake.snapshot();
             if let Some(version) = known.version_of(&id) {
-                self.catch_up().await.map_err(CommitError::Log)?;
+                self.settle().await?;
                 return Ok(version);
             }
             let there: HashSet<&str> = known.files.iter().map(|file| file.path.as_str()).collect();
@@ -185,8 +185,18 @@ impl Writer {
         }
     }
 
+    /// Brings the Merkle log up to a commit that an earlier try has put.
+    pub(crate) async fn settle(&mut self) -> Result<(), CommitError> {
+        self.catch_up().await.map_err(CommitError::Log)
+    }
+
     /// Takes up a commit that is in the table.
-    async fn land(&mut self, known: &Snapshot, version: Version, text: Bytes) -> Result<Version, CommitError> {
+    pub(crate) async fn land(
+        &mut self,
+        known: &Snapshot,
+        version: Version,
+        text: Bytes,
+    ) -> Result<Version, CommitError> {
         let mut newer = Snapshot::clone(known);
         newer.apply(version, &text)?;
         self.lake.advance(newer);
@@ -238,7 +248,7 @@ impl Writer {
     }
 
     /// Puts the commit. An answer that got lost is settled by reading back what is there and comparing the id.
-    async fn put_commit(&self, version: Version, id: &str, text: &Bytes) -> Result<(), CommitError> {
+    pub(crate) async fn put_commit(&self, version: Version, id: &str, text: &Bytes) -> Result<(), CommitError> {
         let failed = match self.lake.files().put_new(&commit_path(version), text.clone()).await {
             Ok(PutNew::Created) => return Ok(()),
             Ok(PutNew::Taken) => None,

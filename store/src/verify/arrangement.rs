@@ -123,6 +123,12 @@ impl Table {
                 "it says other things of the files that it adds than was said of those that it takes out: their records are others",
             ));
         }
+        if let Some((day, up_to)) = &commit.removes {
+            for file in self.0.values().filter(|file| file.day == *day && file.version <= *up_to) {
+                let what = "it was removed by an act, and is still in the table";
+                report.findings.push(finding(what).file(&file.path));
+            }
+        }
         for file in &commit.added {
             if self.0.insert(file.path.clone(), file.clone()).is_some() {
                 report.findings.push(finding("it is added to a table that it is in already").file(&file.path));

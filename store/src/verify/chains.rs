@@ -5,9 +5,11 @@
 //! reported.
 
 use super::file::Seen;
+use super::removed::place;
 use super::report::{Class, Finding, Report};
 use super::scope::Scope;
 use crate::offsets::Source;
+use crate::retention::{Span, Standing};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use wk_schemas::{Digest, Kind, RecordId, Timestamp, Topic};
@@ -35,6 +37,8 @@ pub(super) struct Chains {
     late: Vec<(Source, i64, String, i64)>,
     /// Places that notes of replays name.
     replayed: BTreeSet<(Source, i64)>,
+    /// Sessions of which removals have taken records.
+    partly: BTreeSet<String>,
     /// Ids seen, and ids given as evidence with the place of the finding; only for one session.
     ids: BTreeSet<RecordId>,
     evidence: BTreeMap<RecordId, String>,
@@ -133,8 +137,24 @@ impl Chains {
         }
     }
 
+    /// Takes what a removal took: it closes the gaps that it has left.
+    pub(super) fn removed(&mut self, one: &Standing, report: &mut Report) {
+        self.replayed.extend(one.ledger.replayed.iter().filter_map(|text| place(text)));
+        for span in &one.ledger.chains {
+            self.partly.insert(span.session.clone());
+            let Some(session) = self.sessions.get_mut(span.session.as_str()) else { continue };
+            let of = |chain: &&mut Chain| chain.topic == span.topic && *chain.writer == *span.writer;
+            let (Some(chain), Some(run)) = (session.chains.iter_mut().find(of), Run::removed(span)) else { continue };
+            if let Taken::Breaks(class, what) = chain.fill(&run) {
+                let chain = format!("session {} writer {}", span.session, span.writer);
+                report.findings.push(Finding::new(class, what).commit(one.version).chain(chain));
+            }
+        }
+    }
+
     /// What can be said once everything was seen: sessions that have no end, and evidence that is not there.
     pub(super) fn finish(mut self, report: &mut Report) {
+        let partly = self.sessions.keys().any(|name| self.partly.contains(&**name));
         let open = |(name, session): (&Arc<str>, &mut Session)| {
             let of = |chain: &mut Chain| {
                 let of = format!("session {name} writer {}", chain.writer);
@@ -161,8 +181,11 @@ impl Chains {
             let place = format!("{source}@{offset}");
             report.findings.push(Finding::new(Class::Invalid, what).record(place).chain(chain));
         }
-        let mut open: Vec<(Arc<str>, Session)> =
-            self.sessions.into_iter().filter(|(_, s)| s.started && !s.ended).collect();
+        let mut open: Vec<(Arc<str>, Session)> = self
+            .sessions
+            .into_iter()
+            .filter(|(name, s)| s.started && !s.ended && !self.partly.contains(&**name))
+            .collect();
         open.sort_by(|a, b| a.0.cmp(&b.0));
         if !self.anywhere {
             report.open_sessions = open.len() as u64;
@@ -178,8 +201,9 @@ impl Chains {
             }
         }
         for (id, finding) in self.evidence.into_iter().filter(|(id, _)| !self.ids.contains(id)) {
-            let what = format!("it gives the record {id} as evidence, which is not in the lake");
-            report.findings.push(Finding::new(Class::Gap, what).record(finding));
+            let (class, why) = if partly { (Class::Notice, "; it may have been removed") } else { (Class::Gap, "") };
+            let what = format!("it gives the record {id} as evidence, which is not in the lake{why}");
+            report.findings.push(Finding::new(class, what).record(finding));
         }
     }
 }
@@ -235,8 +259,8 @@ impl Chain {
 
     fn take(&mut self, record: &Seen) -> Taken {
         let (seq, next) = (record.seq, self.next_seq);
-        if let Some(first) = self.gap_of(seq) {
-            return self.fill(first, record);
+        if self.gap_of(seq).is_some() {
+            return self.fill(&Run::of(record));
         }
         if seq < next {
             let back = usize::try_from(next - 1 - seq).unwrap_or(usize::MAX);
@@ -271,23 +295,64 @@ impl Chain {
         self.gaps.range(..=seq).next_back().filter(|(_, gap)| seq < gap.next_seq).map(|(first, _)| *first)
     }
 
-    /// Takes a record that belongs into the gap that begins at `first`.
-    fn fill(&mut self, first: i64, record: &Seen) -> Taken {
-        let Gap { next_seq, before, after, place } = self.gaps.remove(&first).expect("the caller has found it");
-        let seq = record.seq;
+    /// Takes records that belong into gaps. What of them was seen already, because it was sent twice, closes nothing.
+    fn fill(&mut self, run: &Run) -> Taken {
+        let reached = self.gaps.range(..run.next).filter(|(_, gap)| run.first < gap.next_seq);
+        let reached: Vec<i64> = reached.map(|(first, _)| *first).collect();
         let mut taken = Taken::Follows;
-        if first == seq {
-            taken = joined(seq, before, record.prev_digest);
-        } else {
-            let gap = Gap { next_seq: seq, before, after: record.prev_digest, place: record.place() };
-            self.gaps.insert(first, gap);
-        }
-        if seq + 1 < next_seq {
-            self.gaps.insert(seq + 1, Gap { next_seq, before: record.digest, after, place });
-        } else if matches!(taken, Taken::Follows) {
-            taken = joined(next_seq, record.digest, after);
+        for first in reached {
+            let Gap { next_seq, before, after, place } = self.gaps.remove(&first).expect("it was found just now");
+            if first < run.first {
+                let below = run.place.clone().unwrap_or_else(|| place.clone());
+                self.gaps.insert(first, Gap { next_seq: run.first, before, after: run.prev_digest, place: below });
+            } else if first == run.first {
+                taken = taken.and(|| joined(first, before, run.prev_digest));
+            }
+            if run.next < next_seq {
+                self.gaps.insert(run.next, Gap { next_seq, before: run.digest, after, place });
+            } else if run.next == next_seq {
+                taken = taken.and(|| joined(next_seq, run.digest, after));
+            }
         }
         taken
+    }
+}
+
+/// Records of one chain, one after another.
+struct Run {
+    /// The first seq.
+    first: i64,
+    /// One past the last seq.
+    next: i64,
+    /// What the first says of the one before it.
+    prev_digest: Digest,
+    /// The digest of the last.
+    digest: Digest,
+    /// Where the first is, if it is anywhere.
+    place: Option<String>,
+}
+
+impl Run {
+    fn of(record: &Seen) -> Self {
+        Self {
+            first: record.seq,
+            next: record.seq.saturating_add(1),
+            prev_digest: record.prev_digest,
+            digest: record.digest,
+            place: Some(record.place()),
+        }
+    }
+
+    fn removed(span: &Span) -> Option<Self> {
+        let (prev_digest, digest) = (Digest::from_hex(&span.before)?, Digest::from_hex(&span.last)?);
+        Some(Self { first: span.first, next: span.next, prev_digest, digest, place: None })
+    }
+}
+
+impl Taken {
+    /// What comes next, unless something was wrong before.
+    fn and(self, next: impl FnOnce() -> Self) -> Self {
+        if matches!(self, Self::Follows) { next() } else { self }
     }
 }
 

@@ -8,6 +8,7 @@ use crate::delta::{self, Action, Add, Provenance};
 use crate::files::{Files, FilesError};
 use crate::lake::{DataFile, commit_path};
 use crate::offsets::Range;
+use crate::retention::Acts;
 use object_store::path::Path as ObjectPath;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,10 +23,14 @@ pub(super) struct Checked {
     /// Records read, those of files in the scope that are not in it themselves included.
     pub(super) read: u64,
     pub(super) valid_files: u64,
+    /// Those of its files that were removed since, by an act that counts.
+    pub(super) gone: Vec<DataFile>,
     /// All its files.
     pub(super) added: Vec<DataFile>,
     /// Whether it only rearranges.
     pub(super) rearranges: bool,
+    /// The day that it removes up to a version, by an act that counts.
+    pub(super) removes: Option<(String, u64)>,
     /// The paths of the files that it takes out of the table.
     pub(super) removed: Vec<String>,
     /// Records read in files that rearrange.
@@ -36,7 +41,12 @@ pub(super) struct Checked {
 }
 
 /// Checks one commit and those of its files that the scope needs.
-pub(super) async fn check(files: Files, version: u64, scope: Arc<Scope>) -> Result<Checked, FilesError> {
+pub(super) async fn check(
+    files: Files,
+    version: u64,
+    scope: Arc<Scope>,
+    acts: Arc<Acts>,
+) -> Result<Checked, FilesError> {
     let mut checked = Checked { version, ..Checked::default() };
     // That the commit is there, and whether its bytes are the signed ones, was found out before.
     let Some(bytes) = files.get(&commit_path(version)).await? else { return Ok(checked) };
@@ -80,14 +90,20 @@ pub(super) async fn check(files: Files, version: u64, scope: Arc<Scope>) -> Resu
         }
     }
     let arrangement = ours.as_mut().and_then(|ours| ours.arrangement.take());
+    let removal = acts.removals().iter().find(|one| one.version == version).map(|one| &one.removal);
+    checked.removes = removal.map(|removal| (removal.day.clone(), removal.up_to));
     match (&arrangement, &checked.removed[..]) {
-        (None, [path, ..]) => {
+        (None, [path, ..]) if checked.removes.is_none() => {
             let path = path.strip_prefix("records/").unwrap_or(path);
             invalid(format!("it takes `{path}` out of an append-only table"));
         }
         (Some(_), _) if changes > 0 => invalid("it rearranges, and says that it changes the table".into()),
         (Some(_), _) if !txns.is_empty() => invalid("it rearranges, and accounts for offsets".into()),
         _ => {}
+    }
+    let carries_act = ours.as_ref().is_some_and(|ours| ours.act.is_some());
+    if carries_act && (!adds.is_empty() || !txns.is_empty() || arrangement.is_some()) {
+        invalid("it carries an act, and adds files or accounts for offsets".into());
     }
     match ours {
         Some(ours) => checked.ranges = ours.ranges,
@@ -99,12 +115,17 @@ pub(super) async fn check(files: Files, version: u64, scope: Arc<Scope>) -> Resu
     }
     checked.added.clone_from(&adds);
     checked.rearranges = arrangement.is_some();
+    let removed = |file: &DataFile| acts.removed(&file.day, file.version).is_some();
+    checked.gone = adds.iter().filter(|file| removed(file)).cloned().collect();
+    if checked.rearranges && !checked.gone.is_empty() {
+        return Ok(checked);
+    }
     if let Some(said) = arrangement {
         arrangement::check(&files, said, &scope, &mut checked).await?;
         return Ok(checked);
     }
     for file in adds {
-        if scope.has_file(&file) {
+        if scope.has_file(&file) && !removed(&file) {
             read_file(&files, file, &scope, &mut checked).await?;
         }
     }

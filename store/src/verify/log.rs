@@ -8,6 +8,7 @@ use crate::lake::commit_path;
 use crate::merkle::tiles::read_checkpoint;
 use crate::merkle::tree::{Edge, leaf_hash};
 use crate::merkle::{Checkpoint, LogError, tiles::Tiles};
+use crate::retention::SignedAct;
 use bytes::Bytes;
 use ed25519_dalek::VerifyingKey;
 use object_store::path::Path as ObjectPath;
@@ -21,16 +22,19 @@ const WIDTH: u64 = 256;
 /// A commit is durable a moment before the checkpoint that covers it; so often and so long is the checkpoint read again.
 const PATIENCE: (u32, Duration) = (20, Duration::from_millis(100));
 
-/// Checks the log, and returns the numbers of the commits that are there.
+/// Checks the log, and returns the numbers of the commits that are there, and the acts in those of them that are signed.
 pub(super) async fn check(
     files: &Files,
     key: &VerifyingKey,
     options: &Options,
     report: &mut Report,
-) -> Result<Vec<u64>, FilesError> {
+) -> Result<(Vec<u64>, Vec<(u64, SignedAct)>), FilesError> {
+    let mut acts = Vec::new();
     let there = versions(files).await?;
     let last = there.last().copied();
-    let Some(signed) = checkpoint(files, key, last, report).await? else { return Ok(there.into_iter().collect()) };
+    let Some(signed) = checkpoint(files, key, last, report).await? else {
+        return Ok((there.into_iter().collect(), acts));
+    };
     report.origin.clone_from(&signed.origin);
     report.signed_commits = signed.size;
     report.root = signed.root.to_hex();
@@ -53,6 +57,7 @@ pub(super) async fn check(
             edge.push(leaf, |_, _| {});
             let holds = leaves.as_ref().is_none_or(|l| l[at] == leaf);
             if holds {
+                acts.extend(SignedAct::of_commit(&bytes).map(|act| (version, act)));
                 report.valid_commits += u64::from(leaves.is_some());
             } else {
                 report.findings.push(
@@ -76,7 +81,7 @@ pub(super) async fn check(
     for version in there.range(signed.size..) {
         report.findings.push(Finding::new(Class::Invalid, "no signed checkpoint covers it").commit(*version));
     }
-    Ok(there.into_iter().collect())
+    Ok((there.into_iter().collect(), acts))
 }
 
 /// The numbers of the commits that are there.

@@ -7,6 +7,7 @@
 //! derived      each Delta checkpoint says what the commits that it sums up say, because readers begin with it
 //! files        SHA-256 and size; the root over the records, each encoded again from its columns; statistics that hold every record
 //! compactions  the files that one adds hold the records of those that it takes out, each once; no file is taken out twice
+//! removals     each is signed by somebody who may, under no hold; its ledger says of files and chains what the commits and the records around say
 //! chains       seq of (topic, session, writer) without a gap, each record naming the digest of the one before
 //! ```
 //! Findings are told apart as CloudTrail does it: *invalid* is there and is not what was signed, *missing* was signed and is not there,
@@ -25,17 +26,19 @@ mod derived;
 mod file;
 mod log;
 mod outside;
+mod removed;
 mod report;
 mod scope;
 mod strays;
 mod tally;
 
 pub(crate) use file::{each as read_each, leaves as read_leaves};
-pub use report::{Class, Finding, Report, Witnessed};
+pub use report::{Class, Finding, Removed, Report, Witnessed};
 pub use scope::{Scope, ScopeError};
 
 use crate::files::{Files, FilesError};
 use crate::merkle::witness::WitnessKey;
+use crate::retention::Acts;
 use chains::Chains;
 use derived::Derived;
 use ed25519_dalek::VerifyingKey;
@@ -55,6 +58,8 @@ pub struct Options {
     pub scope: Scope,
     /// Witnesses whose cosignature must stand under a published checkpoint, or under that of `against`.
     pub witnesses: Vec<WitnessKey>,
+    /// Whose signatures under removals, holds and releases count.
+    pub approvers: Vec<VerifyingKey>,
 }
 
 /// How far a verification has come.
@@ -83,21 +88,31 @@ pub async fn verify(
     // Listed first: a file is there before the commit that names it, so what is listed now is named by the time the commits are read.
     let listed = strays::list(files).await?;
     let mut derived = Derived::list(files, &listed).await?;
-    let commits = log::check(files, key, options, &mut report).await?;
+    let (commits, signed) = log::check(files, key, options, &mut report).await?;
+    let mut acts = Acts::default();
+    let lake = report.origin.strip_prefix("watchkeeper/").unwrap_or_default().to_owned();
+    for (version, act) in signed {
+        acts.take(files, &lake, &options.approvers, version, act).await?;
+    }
+    let acts = Arc::new(acts);
     let of = commits.len() as u64;
     let mut tally = Tally::default();
     let mut chains = Chains::new(&scope);
     let mut named = strays::Named::default();
     let mut table = arrangement::Table::default();
     let mut found = 0;
-    let mut checked =
-        stream::iter(commits).map(|version| commit::check(files.clone(), version, Arc::clone(&scope))).buffered(AHEAD);
+    let mut gone = removed::Gone::default();
+    let mut checked = stream::iter(commits)
+        .map(|version| commit::check(files.clone(), version, Arc::clone(&scope), Arc::clone(&acts)))
+        .buffered(AHEAD);
     let mut done = 0;
     while let Some(commit) = checked.next().await {
         let commit = commit?;
-        tally.take(commit.version, &commit.ranges, scope.is_whole().then_some(commit.seen.as_slice()), &mut report);
+        let whole = scope.is_whole().then_some((commit.seen.as_slice(), commit.gone.as_slice()));
+        tally.take(commit.version, &commit.ranges, whole, &mut report);
         chains.follow(&commit.seen, &mut report);
         table.take(&commit, &mut report);
+        gone.take(&acts, &commit.gone);
         named.take(commit.added.into_iter().map(|file| file.path));
         derived.take(files, commit.version, commit.actions, &mut report).await?;
         found += commit.seen.len();
@@ -107,6 +122,11 @@ pub async fn verify(
         report.findings.extend(commit.findings);
         done += 1;
         progress(Progress { commits: done, of, records: report.records });
+    }
+    gone.finish(&acts, &listed, &scope, &mut report);
+    for one in acts.removals() {
+        tally.removed(one);
+        chains.removed(one, &mut report);
     }
     if scope.is_whole() {
         tally.finish(&mut report);
@@ -122,7 +142,7 @@ pub async fn verify(
 fn absent(scope: &Scope, found: usize, tally: &Tally, report: &mut Report) {
     let what = match scope {
         Scope::Lake | Scope::Day(_) => return,
-        _ if found > 0 => return,
+        _ if found > 0 || !report.removed.is_empty() => return,
         Scope::Session(session) => format!("there is no record of session {session}"),
         Scope::Record { source, offset } if *offset >= tally.next(*source) => {
             format!("{source} has been committed up to offset {}, so {offset} is not in the lake", tally.next(*source))

@@ -100,6 +100,25 @@ pub struct Witnessed {
     pub time: u64,
 }
 
+/// A day that left the lake by a signed act.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Removed {
+    /// The day.
+    pub day: String,
+    /// Who decided.
+    pub by: String,
+    /// The day on which it was signed.
+    pub on: String,
+    /// Why.
+    pub why: String,
+    /// Files that are gone, those that compactions had replaced included.
+    pub files: u64,
+    /// Records that are gone.
+    pub records: u64,
+    /// The commit that carries the act.
+    pub commit: u64,
+}
+
 /// What was checked, and what was found.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Report {
@@ -131,6 +150,8 @@ pub struct Report {
     pub absent: u64,
     /// Offsets accounted for: records, dead letters and absent.
     pub offsets: u64,
+    /// Days, or parts of them, that left the lake by a signed act.
+    pub removed: Vec<Removed>,
     /// What the witnesses that were asked for have seen last.
     pub witnessed: Vec<Witnessed>,
     /// Sessions that have begun and not ended.
@@ -192,6 +213,12 @@ impl fmt::Display for Report {
             "chains      {} with {} records, {} sent twice; {} sessions without an end",
             self.chains, self.chained_records, self.duplicates, self.open_sessions
         )?;
+        for Removed { day, by, on, why, files, records, commit } in &self.removed {
+            writeln!(
+                f,
+                "removed     day {day} was removed by {by} on {on}: {records} records in {files} files, commit {commit}: {why}"
+            )?;
+        }
         for finding in &self.findings {
             writeln!(f, "{finding}")?;
         }

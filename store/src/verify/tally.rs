@@ -1,8 +1,11 @@
 //! Offsets against records, over all commits.
 
 use super::file::Seen;
+use super::removed::place;
 use super::report::{Class, Finding, Report};
+use crate::lake::DataFile;
 use crate::offsets::{Range, Source};
+use crate::retention::Standing;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Counts offsets against records over all commits.
@@ -14,11 +17,22 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    /// Takes a commit's ranges and what was seen of its records; without them only the ranges are followed.
-    pub(super) fn take(&mut self, version: u64, ranges: &[Range], seen: Option<&[Seen]>, report: &mut Report) {
+    /// Takes a commit's ranges, what was seen of its records, and its files that were removed since; without what was seen only the ranges
+    /// are followed.
+    pub(super) fn take(
+        &mut self,
+        version: u64,
+        ranges: &[Range],
+        seen: Option<(&[Seen], &[DataFile])>,
+        report: &mut Report,
+    ) {
         let mut rows: BTreeMap<Source, i64> = BTreeMap::new();
         let mut before: Option<(Source, i64)> = None;
-        for record in seen.unwrap_or_default() {
+        let (records, gone) = seen.unwrap_or_default();
+        for held in gone.iter().flat_map(|file| &file.stats.held) {
+            *rows.entry(held.source).or_default() += i64::try_from(held.rows).unwrap_or(i64::MAX);
+        }
+        for record in records {
             let place = (record.source, record.offset);
             *rows.entry(record.source).or_default() += 1;
             let inside = ranges.iter().any(|r| r.source() == place.0 && (r.first..r.next).contains(&place.1));
@@ -59,6 +73,13 @@ impl Tally {
         report.dead_letters += u64::try_from(range.dead_letters).unwrap_or(0);
         report.absent += u64::try_from(range.absent).unwrap_or(0);
         report.offsets += u64::try_from(range.next - range.first).unwrap_or(0);
+    }
+
+    /// Takes what dead letters a removal took.
+    pub(super) fn removed(&mut self, one: &Standing) {
+        for (source, offset) in one.ledger.letters.iter().filter_map(|text| place(text)) {
+            self.letters_seen.entry(source).or_default().insert(offset);
+        }
     }
 
     /// Up to which offset a partition has been committed.

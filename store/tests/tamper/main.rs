@@ -6,6 +6,7 @@
 //! derived.rs   the same: what readers go by instead of the commits
 //! compacted.rs either of them: what a compaction wrote, what it replaced, and its commit
 //! insider.rs   an attacker who holds the signing key: text, statistics and history made to fit, and signed again
+//! removed.rs   either of them: days removed without a signature that counts, under a hold, or further than was signed
 //! before.rs    what was done before the lake: records altered, withheld or invented on their way, clocks moved
 //! ```
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests too")]
@@ -19,4 +20,5 @@ mod common;
 mod compacted;
 mod derived;
 mod insider;
+mod removed;
 mod stage;
