@@ -16,6 +16,7 @@ mod parts;
 mod people;
 mod policy;
 mod publish;
+mod retention;
 mod rules;
 mod run;
 mod services;
@@ -103,6 +104,12 @@ enum Command {
     /// Looks after the lake: compacts it.
     #[command(subcommand)]
     Lake(lake::Action),
+    /// Removes days from the lake by a signed act, and says what was removed.
+    #[command(subcommand)]
+    Retention(retention::Action),
+    /// Places, releases and lists legal holds: what they cover cannot be removed.
+    #[command(subcommand)]
+    Hold(retention::HoldAction),
     /// Tells others what the lake holds: witnesses, time stamp authorities, webhooks get the newest signed checkpoint.
     Publish(publish::Options),
     /// Creates or checks the log's topics.
@@ -163,6 +170,8 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Rules(action) => rules::main(&settings, action),
         Command::Verify(options) => verify::main(settings, options),
         Command::Lake(action) => lake::main(&settings, action),
+        Command::Retention(action) => retention::main(&settings, action),
+        Command::Hold(action) => retention::hold(&settings, action),
         Command::Publish(options) => publish::main(settings, options),
         Command::Topics(action) => topics::main(settings, action),
         Command::Hook { .. } => unreachable!("answered above"),

@@ -2,7 +2,7 @@
 
 use crate::config::Settings;
 use crate::home::Key;
-use crate::{services, show};
+use crate::{parts, services, show};
 use anyhow::{Context as _, bail};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -39,6 +39,9 @@ pub(crate) struct Options {
     /// A witness that must have cosigned a published checkpoint, by its key: name+id+base64. As often as needed.
     #[arg(long, value_name = "KEY")]
     witness: Vec<WitnessKey>,
+    /// Public key (PEM) of a person whose signature under a removal or a hold counts, beside those of the configuration. As often as needed.
+    #[arg(long, value_name = "FILE")]
+    approver: Vec<PathBuf>,
     /// The lake. Default: the one of the data folder.
     #[arg(long, value_name = "DIR")]
     lake: Option<PathBuf>,
@@ -80,7 +83,12 @@ async fn check(settings: &Settings, options: &Options, against: Option<String>) 
     let bar = ProgressBar::new(0).with_style(
         ProgressStyle::with_template("{bar:40} {pos} of {len} commits {msg}").expect("the template is a constant"),
     );
-    let verify_options = verify::Options { against, scope: scope.clone(), witnesses: options.witness.clone() };
+    let mut approvers = parts::approvers(settings)?;
+    for path in &options.approver {
+        approvers.push(crate::home::read_public(path)?);
+    }
+    let verify_options =
+        verify::Options { against, scope: scope.clone(), witnesses: options.witness.clone(), approvers };
     let report = verify::verify(&files, &key, &verify_options, |progress| {
         bar.set_length(progress.of);
         bar.set_position(progress.commits);

@@ -12,6 +12,7 @@ mod hold;
 mod instruct;
 mod policy;
 mod replay;
+mod retention;
 mod rules;
 mod saved;
 mod terminal;
