@@ -25,6 +25,7 @@ mod topics;
 mod up;
 mod verify;
 mod watcher;
+mod workspace;
 
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -87,6 +88,9 @@ enum Command {
     /// Checks, explains and tests policies.
     #[command(subcommand)]
     Policy(policy::Action),
+    /// What agents changed on ephemeral workspaces: shows, applies, discards it.
+    #[command(subcommand)]
+    Workspace(workspace::Action),
     /// Lists the sessions, newest first.
     Sessions,
     /// Shows one session as a timeline of plan against action.
@@ -164,6 +168,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Kill(options) => instruct::main(settings, options, wk_schemas::body::Instruction::Kill),
         Command::Approvals(action) => approvals::main(settings, action),
         Command::Policy(action) => policy::main(&settings, action),
+        Command::Workspace(action) => workspace::main(&settings, action),
         Command::Sessions => show::sessions(settings),
         Command::Timeline { session } => show::timeline(settings, &session),
         Command::Sql(options) => show::sql(settings, options),

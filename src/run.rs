@@ -4,12 +4,14 @@ use crate::config::Settings;
 use crate::endpoints::Endpoints;
 use crate::home::Key;
 use crate::services::{self, Services};
+use crate::workspace;
 use anyhow::Context as _;
 use clap::Args;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
+use wk_schemas::SessionId;
 use wk_shim::drain::LogAddress;
 use wk_shim::session::{self, SessionConfig, SessionEnd};
 use wk_wire::registry::RegistryConfig;
@@ -29,6 +31,9 @@ pub(crate) struct Options {
     /// The folder that the agent is meant to work in. Default: the current one.
     #[arg(long, value_name = "DIR")]
     workspace: Option<PathBuf>,
+    /// Let the agent work on an overlay of the workspace: what it changed is shown at the end, and `wk workspace` applies or discards it.
+    #[arg(long)]
+    ephemeral: bool,
     /// The program and its arguments.
     #[arg(last = true, required = true, value_name = "COMMAND")]
     argv: Vec<OsString>,
@@ -36,31 +41,38 @@ pub(crate) struct Options {
 
 /// Runs the program and ends with its exit code.
 pub(crate) fn main(settings: Settings, options: Options) -> anyhow::Result<ExitCode> {
-    let own = match Endpoints::find(&settings) {
-        Ok(_) => None,
-        Err(_) if settings.brokers.is_none() => Some(OwnServices::start(&settings)?),
-        Err(error) => return Err(error),
+    let workspace = options.workspace.as_deref().map(session::absolute).transpose()?;
+    let overlay = if options.ephemeral {
+        let here = std::env::current_dir().context("the current directory is gone")?;
+        // Before anything else is started: the whole process moves onto the overlay.
+        Some(session::on_overlay(settings.home.dir(), workspace.as_deref().unwrap_or(&here))?)
+    } else {
+        None
     };
+    let own = OwnServices::where_none_run(&settings)?;
     let endpoints = match &own {
         Some(own) => own.endpoints.clone(),
         None => Endpoints::find(&settings)?,
     };
-    let workspace = options.workspace.as_deref().map(session::absolute).transpose()?;
     let config = SessionConfig {
         agent: options.agent,
         policy: options.policy,
         workspace,
+        overlay,
         ..session_config(&settings, &endpoints, options.argv)?
     };
     let end = session::run_session(&config, |id| tracing::info!(session_id = %id, "the session has started"));
     if let Some(own) = own {
         if let Ok(end) = &end {
-            own.await_verdict(end);
+            own.await_verdict(&end.session_id);
         }
         own.stop(&settings)?;
     }
     let end = end?;
     say_what_waits(&end);
+    if let Some(changes) = &end.changes {
+        workspace::say_what_changed(&end.session_id, changes);
+    }
     Ok(ExitCode::from(end.code()))
 }
 
@@ -99,6 +111,7 @@ pub(crate) fn session_config(
         },
         command_key: settings.home.verifying_key(Key::Command)?,
         hook: vec![program, "hook".into()],
+        overlay: None,
         config: settings.shim.clone(),
     })
 }
@@ -114,13 +127,25 @@ fn say_what_waits(end: &SessionEnd) {
 
 /// Services for as long as one session lasts, on a runtime of their own: the session itself is threads, not tasks.
 #[derive(Debug)]
-struct OwnServices {
+pub(crate) struct OwnServices {
     runtime: tokio::runtime::Runtime,
     services: Services,
     endpoints: Endpoints,
 }
 
 impl OwnServices {
+    /// Starts them where nothing runs for the data folder and no log is named.
+    ///
+    /// # Errors
+    /// When a log is named and cannot be found, or they cannot be started.
+    pub(crate) fn where_none_run(settings: &Settings) -> anyhow::Result<Option<Self>> {
+        match Endpoints::find(settings) {
+            Ok(_) => Ok(None),
+            Err(_) if settings.brokers.is_none() => Self::start(settings).map(Some),
+            Err(error) => Err(error),
+        }
+    }
+
     fn start(settings: &Settings) -> anyhow::Result<Self> {
         let runtime = services::runtime()?;
         let services = runtime.block_on(Services::start(settings))?;
@@ -129,19 +154,18 @@ impl OwnServices {
     }
 
     /// Waits for what the watcher has to say of the session's last records: there is nobody to find it once these services stop.
-    fn await_verdict(&self, end: &SessionEnd) {
+    pub(crate) fn await_verdict(&self, session: &SessionId) {
         let why = match self.runtime.block_on(self.services.judged(VERDICT_PATIENCE)) {
             Ok(true) => return,
             Ok(false) => format!("within {} s", VERDICT_PATIENCE.as_secs()),
             Err(error) => format!("({error:#})"),
         };
         eprintln!(
-            "wk: session {}: its last records were not judged {why}; the next `wk run` or `wk up` judges them",
-            end.session_id
+            "wk: session {session}: its last records were not judged {why}; the next `wk run` or `wk up` judges them"
         );
     }
 
-    fn stop(self, settings: &Settings) -> anyhow::Result<()> {
+    pub(crate) fn stop(self, settings: &Settings) -> anyhow::Result<()> {
         self.runtime.block_on(self.services.stop(settings))
     }
 }

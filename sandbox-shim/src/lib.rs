@@ -20,6 +20,7 @@ pub mod control;
 mod doors;
 pub mod drain;
 mod egress;
+pub mod ephemeral;
 mod floor;
 mod fold;
 mod freeze;

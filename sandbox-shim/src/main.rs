@@ -84,6 +84,9 @@ struct What {
     /// The folder that the agent is meant to work in. Default: the current one.
     #[arg(long, value_name = "DIR")]
     workspace: Option<PathBuf>,
+    /// Let the agent work on an overlay of the workspace: `wk workspace` shows what it changed, and applies or discards it.
+    #[arg(long)]
+    ephemeral: bool,
     /// The agent's command line.
     #[arg(last = true, required = true)]
     argv: Vec<OsString>,
@@ -132,19 +135,22 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
 }
 
 fn run(file: &File, agent: Option<String>, what: What) -> anyhow::Result<ExitCode> {
-    let What { policy, workspace, argv } = what;
+    let What { policy, workspace, ephemeral, argv } = what;
     let data = file.data()?;
     let key = file.command_key.clone().unwrap_or_else(|| data.join("keys/command.pub"));
     let command_key = VerifyingKey::read_public_key_pem_file(&key)
         .map_err(|e| anyhow::anyhow!("{e}"))
         .with_context(|| format!("`{}` is not a public key: commands could not be checked", key.display()))?;
+    let workspace = workspace.as_deref().map(session::absolute).transpose()?;
+    let cwd = std::env::current_dir().context("the current directory is gone")?;
+    let overlay = ephemeral.then(|| session::on_overlay(&data, workspace.as_deref().unwrap_or(&cwd))).transpose()?;
     let program = std::env::current_exe().context("the shim does not know its own path")?;
     let program = program.to_str().context("the shim's own path is not UTF-8")?.to_owned();
     let config = SessionConfig {
         argv,
         env: config::environment(),
-        cwd: std::env::current_dir().context("the current directory is gone")?,
-        workspace: workspace.as_deref().map(session::absolute).transpose()?,
+        cwd,
+        workspace,
         agent,
         policy,
         home: config::home().context("HOME is not set")?,
@@ -156,9 +162,13 @@ fn run(file: &File, agent: Option<String>, what: What) -> anyhow::Result<ExitCod
         log: file.log()?,
         command_key,
         hook: vec![program, "hook".into()],
+        overlay,
         config: file.shim.clone(),
     };
     let end = session::run_session(&config, |id| tracing::info!(session_id = %id, "the session has started"))?;
+    if let Some(changes) = &end.changes {
+        eprintln!("wk-shim: session {}: {}; `wk workspace` shows and applies them", end.session_id, changes.counts());
+    }
     if end.waiting > 0 {
         eprintln!(
             "wk-shim: session {}: {} records wait for the log; `wk-shim drain` brings them there",

@@ -8,6 +8,7 @@ mod brokers;
 mod compact;
 mod demo;
 mod doors;
+mod ephemeral;
 mod hold;
 mod instruct;
 mod policy;

@@ -11,10 +11,12 @@
 //! Whatever fails before 5 means that nothing is started. Whatever fails after it stops the agent.
 
 mod host;
+mod kept;
 mod leftovers;
 mod parts;
 
 pub use host::host_name;
+pub use kept::{Question, question_of};
 pub use leftovers::{Leftover, drain_leftovers};
 
 use crate::agents::door::Speakers;
@@ -26,6 +28,7 @@ use crate::config::{Config, SOCKET_VARIABLE};
 use crate::contract::{Event, RecordError, Recorder};
 use crate::control::{Brake, Cause, Control};
 use crate::drain::LogAddress;
+use crate::ephemeral::{Changes, Overlay};
 use crate::outbox::{OutboxError, make_private};
 use crate::policy::{Places, Policy, PolicyError};
 use crate::recorder::{Identity, Journal};
@@ -71,6 +74,8 @@ pub struct SessionConfig {
     pub command_key: ed25519_dalek::VerifyingKey,
     /// The hook client's command line, to which the agent's name is added: `["/usr/bin/wk", "hook"]`.
     pub hook: Vec<String>,
+    /// The overlay that the agent works on instead of its workspace, already entered, and the session that it was laid for.
+    pub overlay: Option<(SessionId, Arc<Overlay>)>,
     /// The rest.
     pub config: Config,
 }
@@ -90,6 +95,8 @@ pub struct SessionEnd {
     pub waiting: u64,
     /// Commands that were refused.
     pub refused_commands: u64,
+    /// What the agent changed on its overlay; `None` when it worked on the workspace itself, or changed nothing.
+    pub changes: Option<Changes>,
 }
 
 impl SessionEnd {
@@ -150,7 +157,7 @@ impl From<anyhow::Error> for SessionError {
 /// # Errors
 /// [`SessionError`]; nothing runs any more then.
 pub fn run_session(config: &SessionConfig, started: impl FnOnce(&SessionId)) -> Result<SessionEnd, SessionError> {
-    let session_id = SessionId::parse(&clock::new_id().to_string()).expect("a uuid is a session id");
+    let session_id = config.overlay.as_ref().map_or_else(new_session, |(session, _)| session.clone());
     let adapter = match &config.agent {
         Some(name) => Some(agents::adapter(name).ok_or_else(|| SessionError::UnknownAgent { name: name.clone() })?),
         None => None,
@@ -285,6 +292,7 @@ pub fn run_session(config: &SessionConfig, started: impl FnOnce(&SessionId)) -> 
         reason: reason.into(),
         wall_time_us: clock::micros_since(began),
     };
+    let changes = config.overlay.as_ref().and_then(|(_, overlay)| kept::ask(config, overlay, recorder.as_ref()));
     let written = write(recorder.as_ref(), body);
     if let Err(error) = written.and_then(|()| journal.close()) {
         tracing::error!(%error, "the end of the session could not be recorded in order");
@@ -296,7 +304,40 @@ pub fn run_session(config: &SessionConfig, started: impl FnOnce(&SessionId)) -> 
     drop(control);
     drop(recorder);
     leftovers::remove_when_empty(journal, waiting);
-    Ok(SessionEnd { session_id, exit_code: ended.exit_code, signal: ended.signal, reason, waiting, refused_commands })
+    Ok(SessionEnd {
+        session_id,
+        exit_code: ended.exit_code,
+        signal: ended.signal,
+        reason,
+        waiting,
+        refused_commands,
+        changes,
+    })
+}
+
+/// A name for a session that is about to begin.
+#[must_use]
+pub fn new_session() -> SessionId {
+    SessionId::parse(&clock::new_id().to_string()).expect("a uuid is a session id")
+}
+
+/// Moves this process, which must not have started threads yet, onto an overlay of `workspace`, for a session that is about to begin.
+///
+/// # Errors
+/// [`EphemeralError`](crate::ephemeral::EphemeralError) says what this machine lacks.
+pub fn on_overlay(
+    data: &Path,
+    workspace: &Path,
+) -> Result<(SessionId, Arc<Overlay>), crate::ephemeral::EphemeralError> {
+    let session = new_session();
+    let overlay = Overlay::enter(&folder_of(data, &session), workspace)?;
+    Ok((session, Arc::new(overlay)))
+}
+
+/// Where a session keeps what is not on the log.
+#[must_use]
+pub fn folder_of(data: &Path, session: &SessionId) -> PathBuf {
+    data.join("sessions").join(session.as_str())
 }
 
 /// The data folder and what else is out of reach; what lies inside another one is covered with it.
@@ -324,7 +365,7 @@ pub fn read_policy(name: &str, places: &Places) -> Result<Policy, SessionError> 
 
 /// The policy as applied stays with the session, for whoever wants to see it without asking the lake.
 fn keep_policy(config: &SessionConfig, session: &SessionId, policy: &Policy) -> anyhow::Result<()> {
-    let folder = config.data.join("sessions").join(session.as_str());
+    let folder = folder_of(&config.data, session);
     make_private(&folder)
         .and_then(|()| fs::write(folder.join("policy.toml"), &policy.text))
         .with_context(|| format!("failed to write into `{}`", folder.display()))
@@ -387,10 +428,11 @@ fn first_records(
     };
     let policy = policy_applied(policy);
     let off = invocation.own_sandbox.as_ref().map(|own| format!("instead of {}", own.name));
+    let overlay = config.overlay.as_ref().map(|_| "ephemeral-workspace".to_owned());
     move |recorder, facts| {
         session.pid = facts.root_pid.into();
         session.confinement.clone_from(&facts.confinement);
-        session.confinement.extend(off);
+        session.confinement.extend(off.into_iter().chain(overlay));
         // When this fails the record of the exec fails as well, and the supervision refuses to start the program.
         for body in [Body::from(session), policy.into()] {
             if let Err(error) = write(recorder, body) {

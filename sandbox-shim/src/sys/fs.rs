@@ -147,6 +147,28 @@ pub(crate) fn set_attribute(path: &CStr, name: &CStr, value: Option<&[u8]>, flag
     check_int(result).map(drop)
 }
 
+/// Reads an extended attribute by path into `buffer`, following links; how many bytes it is long.
+///
+/// # Errors
+/// `ENODATA` when there is none, `ERANGE` when it is longer than `buffer`.
+pub(crate) fn get_attribute(path: &CStr, name: &CStr, buffer: &mut [u8]) -> io::Result<usize> {
+    // SAFETY: both texts end in a zero byte, and the kernel writes at most `buffer.len()` bytes into `buffer`.
+    let result = unsafe { libc::getxattr(path.as_ptr(), name.as_ptr(), buffer.as_mut_ptr().cast(), buffer.len()) };
+    super::check_size(result)
+}
+
+/// The flags of the mount that `path` is on, in the numbers of `mount(2)` for no set-user-id, no devices and no execution.
+///
+/// # Errors
+/// What the kernel says.
+pub(crate) fn mount_flags(path: &CStr) -> io::Result<u64> {
+    // SAFETY: all zeros is a valid `statvfs`.
+    let mut found: libc::statvfs = unsafe { std::mem::zeroed() };
+    // SAFETY: the path ends in a zero byte, and the kernel writes one `statvfs`.
+    check_int(unsafe { libc::statvfs(path.as_ptr(), &raw mut found) })?;
+    Ok(found.f_flag & (libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC))
+}
+
 /// Mounts; all arguments as of `mount(2)`.
 ///
 /// # Errors

@@ -242,6 +242,15 @@ pub(crate) fn unshare_fs() -> io::Result<()> {
     check_int(unsafe { libc::unshare(libc::CLONE_FS) }).map(drop)
 }
 
+/// Moves the calling process, which must have one thread, into new namespaces.
+///
+/// # Errors
+/// `EPERM` where they are not allowed, `EINVAL` when a user namespace is asked for and there are more threads.
+pub(crate) fn unshare(namespaces: i32) -> io::Result<()> {
+    // SAFETY: no pointer is passed.
+    check_int(unsafe { libc::unshare(namespaces) }).map(drop)
+}
+
 /// Gives the calling process its own table of descriptors.
 ///
 /// # Errors

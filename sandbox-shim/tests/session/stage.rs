@@ -90,6 +90,7 @@ impl Stage {
             log: self.log(),
             command_key: self.key.verifying_key(),
             hook: vec![env!("CARGO_BIN_EXE_wk-shim").into(), "hook".into()],
+            overlay: None,
             config: wk_shim::Config::default(),
         }
     }
