@@ -167,7 +167,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Resume(options) => instruct::main(settings, options, wk_schemas::body::Instruction::Resume),
         Command::Kill(options) => instruct::main(settings, options, wk_schemas::body::Instruction::Kill),
         Command::Approvals(action) => approvals::main(settings, action),
-        Command::Policy(action) => policy::main(&settings, action),
+        Command::Policy(action) => policy::main(settings, action),
         Command::Workspace(action) => workspace::main(&settings, action),
         Command::Sessions => show::sessions(settings),
         Command::Timeline { session } => show::timeline(settings, &session),

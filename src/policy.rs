@@ -1,10 +1,18 @@
-//! `wk policy`: whether a policy can be read, what it says about one thing, and whether it still says what its own tests expect.
+//! `wk policy`: whether a policy can be read, what it says about one thing, whether it still says what its own tests expect; and
+//! another policy for a session that runs.
 
 use crate::config::Settings;
-use anyhow::Context as _;
-use clap::{Subcommand, ValueEnum};
+use crate::people::{self, Wish};
+use crate::{log, services, show};
+use anyhow::{Context as _, bail};
+use clap::{Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Mutex;
+use std::time::Duration;
+use wk_schemas::body::Instruction;
+use wk_schemas::command::reason_with_policy;
+use wk_schemas::{Body, Record, RecordId};
 use wk_shim::policy::{Asked, PRESETS, Places, Policy};
 use wk_shim::session::{absolute, read_policy};
 
@@ -34,6 +42,27 @@ pub(crate) enum Action {
         /// Policy file, or the name of a preset.
         policy: String,
     },
+    /// Puts another policy in force for a session that runs: what it refuses is refused at once, what it allows beyond the one
+    /// before waits for an answer.
+    Apply(Replacement),
+}
+
+/// Another policy for a session.
+#[derive(Debug, Args)]
+pub(crate) struct Replacement {
+    /// The session, or a beginning of its id that fits only one.
+    session: String,
+    /// Policy file, or the name of a preset.
+    policy: String,
+    /// Why; it stands in the record.
+    #[arg(long, default_value = "asked for on the command line")]
+    reason: String,
+    /// Private key (PKCS#8, PEM) of the person who decides. Default: that of the data folder.
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+    /// How many seconds to wait for the fact before saying that it has not been seen.
+    #[arg(long, default_value_t = 10)]
+    wait: u64,
 }
 
 /// What an agent may do.
@@ -53,7 +82,7 @@ pub(crate) enum Verb {
 ///
 /// # Errors
 /// When the policy cannot be read; the message names file, line and column.
-pub(crate) fn main(settings: &Settings, action: Action) -> anyhow::Result<ExitCode> {
+pub(crate) fn main(settings: Settings, action: Action) -> anyhow::Result<ExitCode> {
     let here = std::env::current_dir().context("the current directory is gone")?;
     let home = settings.user_home.clone().context("HOME is not set")?;
     let places = |workspace: Option<PathBuf>| Places { home: home.clone(), workspace: workspace.unwrap_or(here) };
@@ -83,7 +112,61 @@ pub(crate) fn main(settings: &Settings, action: Action) -> anyhow::Result<ExitCo
             Ok(ExitCode::SUCCESS)
         }
         Action::Test { policy } => Ok(test(&read_policy(&policy, &places(None))?)),
+        Action::Apply(replacement) => {
+            // A policy that cannot be read never leaves this machine.
+            let policy = read_policy(&replacement.policy, &places(None))?;
+            apply(&settings, replacement, &policy)
+        }
     }
+}
+
+/// Appends the decision, then waits for the fact that the shim records.
+fn apply(settings: &Settings, wanted: Replacement, policy: &Policy) -> anyhow::Result<ExitCode> {
+    services::block_on(async {
+        let session = show::find_session(settings, &wanted.session).await?;
+        let mut facts = log::Facts::follow(settings, &session).await?;
+        let reason = reason_with_policy(&wanted.reason, &policy.text);
+        let decision = Instruction::ApplyPolicy;
+        let wish = Wish { session: session.clone(), decision, ticket: None, reason, key: wanted.key };
+        let asked = people::decide(settings, wish).await?;
+        // The watcher's command has this id; what the shim does about it names it.
+        let command = RecordId::derived(&[asked], decision.as_str());
+        let question = Mutex::new(None);
+        let says = |record: &Record| match &record.body {
+            Body::ApprovalRequested(b) if b.action == "apply_policy" => {
+                *question.lock().expect("nothing panics with it") = Some(b.ticket);
+                None
+            }
+            Body::PolicyApplied(b) if record.header.caused_by.contains(&command) => Some(Ok(b.digest.clone())),
+            Body::SessionEnded(b) => Some(Err(format!("has ended ({})", b.reason))),
+            _ => crate::instruct::remark(record, asked).and_then(Result::err).map(Err),
+        };
+        match facts.wait_for(Duration::from_secs(wanted.wait), says).await? {
+            Some(Ok(digest)) if digest == policy.digest.to_hex() => {
+                println!("{session}: the policy `{}` ({digest}) is in force", policy.name);
+                Ok(ExitCode::SUCCESS)
+            }
+            Some(Ok(_)) => {
+                let ticket = question.into_inner().expect("nothing panics with it");
+                println!(
+                    "{session}: what the policy `{}` refuses is refused from now on; what it allows beyond the one before waits \
+                     for an answer{}",
+                    policy.name,
+                    ticket.map_or_else(String::new, |ticket| format!(": wk approvals grant {ticket}"))
+                );
+                Ok(ExitCode::SUCCESS)
+            }
+            Some(Err(refused)) => bail!("{session}: {refused}"),
+            None => {
+                eprintln!(
+                    "wk: decision {asked} is on the log, but session {session} has not shown its effect within {} s; is the watcher \
+                     running, and the session alive?",
+                    wanted.wait
+                );
+                Ok(ExitCode::from(1))
+            }
+        }
+    })
 }
 
 fn test(policy: &Policy) -> ExitCode {

@@ -66,6 +66,21 @@ impl Signed for Approval {
     }
 }
 
+/// Stands between a person's reason and the policy that the person wants in force.
+const POLICY_FOLLOWS: &str = "\n--- policy ---\n";
+
+/// The reason of an approval that asks for another policy: an approval has no field for the text, so its reason carries both.
+#[must_use]
+pub fn reason_with_policy(reason: &str, policy: &str) -> String {
+    format!("{reason}{POLICY_FOLLOWS}{policy}")
+}
+
+/// The reason and the policy in what [`reason_with_policy`] made; `None` when there is no policy in it.
+#[must_use]
+pub fn policy_in_reason(reason: &str) -> Option<(&str, &str)> {
+    reason.split_once(POLICY_FOLLOWS)
+}
+
 /// Names a key: the first 16 hex digits of the SHA-256 of its 32 bytes.
 #[must_use]
 pub fn key_id(key: &VerifyingKey) -> String {
@@ -111,6 +126,13 @@ mod tests {
             key_id: String::new(),
             signature: Bytes::default(),
         }
+    }
+
+    #[test]
+    fn a_reason_gives_back_the_policy_that_it_carries() {
+        let policy = "name = \"p\"\n--- policy ---\n";
+        assert_eq!(policy_in_reason(&reason_with_policy("too wide", policy)), Some(("too wide", policy)));
+        assert_eq!(policy_in_reason("--- policy ---"), None);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::grants::{Reach, Standing, Vote, covers, kind, lets_go_on};
 use crate::session::Session;
 use std::collections::BTreeSet;
 use wk_schemas::body::{Approval, ApprovalRequested, Command, Finding, Instruction, Level, Step};
-use wk_schemas::command::Signed;
+use wk_schemas::command::{Signed, policy_in_reason};
 use wk_schemas::{Body, Bytes, Digest, Record, RecordId, Topic};
 
 /// The clock of whoever decides and that of the shim may differ by so much.
@@ -149,11 +149,15 @@ fn command(
 ) -> Outgoing {
     let at = record.header.occurred_at;
     let id = record.header.record_id;
+    let (reason, policy) = match policy_in_reason(&approval.reason) {
+        Some((reason, policy)) if approval.decision == Instruction::ApplyPolicy => (reason, Some(policy.to_owned())),
+        Some(_) | None => (approval.reason.as_str(), None),
+    };
     let command = Command {
         instruction: approval.decision,
         ticket,
-        policy: None,
-        reason: approval.reason.clone(),
+        policy,
+        reason: reason.to_owned(),
         by: approval.approver.clone(),
         issued_at: at.plus_micros(-SKEW_US),
         expires_at: at.plus_micros(judge.settings.command_ttl_us.saturating_add(SKEW_US)),
@@ -187,9 +191,12 @@ fn verify(judge: &Judge, record: &Record, approval: &Approval) -> Result<(), Str
         (Instruction::Grant | Instruction::Deny, None) => Err("it names no ticket".to_owned()),
         (Instruction::Grant | Instruction::Deny, Some(_))
         | (Instruction::Freeze | Instruction::Resume | Instruction::Kill, _) => Ok(()),
-        (Instruction::ApplyPolicy | Instruction::Unspecified, _) => {
-            Err(format!("it asks for {}, which is not for an approval to decide", approval.decision.as_str()))
-        }
+        // The shim narrows at once and asks again before it widens.
+        (Instruction::ApplyPolicy, _) => match policy_in_reason(&approval.reason) {
+            Some(_) => Ok(()),
+            None => Err("it asks for another policy and brings none".to_owned()),
+        },
+        (Instruction::Unspecified, _) => Err("it does not say what it asks for".to_owned()),
     }
 }
 

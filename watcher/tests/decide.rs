@@ -7,9 +7,9 @@ mod common;
 use common::{AGENT, Script, approver_key, by, command_key, honest, judge, secret_then_egress};
 use ed25519_dalek::SigningKey;
 use wk_schemas::body::*;
-use wk_schemas::command::Signed as _;
+use wk_schemas::command::{Signed as _, reason_with_policy};
 use wk_schemas::{Body, Digest, Origin, Record, RecordId, Topic};
-use wk_watcher::decide::{Decision, Judge, Settings};
+use wk_watcher::decide::{Decision, Judge, Outgoing, Settings};
 use wk_watcher::replay::{Replay, replay};
 
 /// Titles of the findings and instructions of the commands, in order.
@@ -148,6 +148,14 @@ fn a_persons_answer_becomes_a_signed_command_and_a_strangers_a_finding() {
         let key = command_key().verifying_key();
         assert!(command.check(&record.header.session_id, record.header.record_id, &key).is_ok());
     }
+    let mut wish = s.approval(Instruction::ApplyPolicy, None, &approver_key());
+    let Body::Approval(asked) = &mut wish.body else { panic!() };
+    asked.reason = reason_with_policy("too wide", "name = \"p\"\n");
+    asked.sign(&wish.header.session_id, wish.header.record_id, &approver_key());
+    let decision = replay.step(&judge, Topic::Approvals, wish);
+    let [Outgoing { body: Body::Command(command), .. }] = &decision.commands[..] else { panic!("{decision:?}") };
+    assert_eq!((command.instruction, command.reason.as_str()), (Instruction::ApplyPolicy, "too wide"));
+    assert_eq!(command.policy.as_deref(), Some("name = \"p\"\n"));
     let stranger = SigningKey::from_bytes(&[9; 32]);
     let forged = s.approval(Instruction::Grant, Some(ticket), &stranger);
     let without_ticket = s.approval(Instruction::Grant, None, &approver_key());
