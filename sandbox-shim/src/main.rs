@@ -181,7 +181,7 @@ fn run(file: &File, agent: Option<String>, what: What) -> anyhow::Result<ExitCod
 fn emit(line: &str) -> anyhow::Result<ExitCode> {
     let socket = config::session_socket().context("WATCHKEEPER_SOCKET is not set: this is not a session")?;
     let line = serde_json::from_str(line).context("the line is not JSON")?;
-    hook::ask(&socket, &line).map_err(|reason| anyhow::anyhow!(reason))?;
+    hook::ask(&socket, &line).map(drop).map_err(|reason| anyhow::anyhow!(reason))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests too")]
 
 mod dialogues;
+mod reasons;
 mod sandboxes;
 mod world;
 

@@ -72,6 +72,8 @@ pub(crate) struct World {
     model: Option<Model>,
     listener: u16,
     heard: Arc<AtomicUsize>,
+    /// What the policy says beside the network: further tables, TOML.
+    pub(crate) rules: String,
 }
 
 struct Model(Child);
@@ -97,7 +99,7 @@ impl World {
                 counted.fetch_add(1, Ordering::SeqCst);
             }
         });
-        let world = Self { folder, agent, program, model: None, listener: port, heard };
+        let world = Self { folder, agent, program, model: None, listener: port, heard, rules: String::new() };
         for dir in ["home/.ssh", "home/.codex", "home/.claude", "home/.gemini", "work/tools"] {
             std::fs::create_dir_all(world.path(dir)).unwrap();
         }
@@ -140,6 +142,13 @@ impl World {
     /// Starts the model, and the agent under `wk run`.
     pub(crate) fn begin(&mut self, task: &str, turns: &[Vec<Value>]) -> Run {
         let port = self.start_model(turns);
+        let mut command = self.asking(task);
+        self.introduce(&mut command, port);
+        self.start(command.stdin(Stdio::null()))
+    }
+
+    /// `wk run` of this world's agent with a task, in words that a script understands; the model is still to be introduced.
+    pub(crate) fn asking(&self, task: &str) -> Command {
         let mut command = self.command(self.agent.name());
         match self.agent {
             Agent::Codex => {
@@ -153,8 +162,7 @@ impl World {
                 command.args(["-p", task, "-o", "stream-json", "-m", "gemini-2.5-pro", "--yolo", "--skip-trust"]);
             }
         }
-        self.introduce(&mut command, port);
-        self.start(command.stdin(Stdio::null()))
+        command
     }
 
     /// Starts a command of [`World::command`].
@@ -177,23 +185,39 @@ impl World {
     pub(crate) fn start_model(&mut self, turns: &[Vec<Value>]) -> u16 {
         self.write("scenario.json", &json!({ "turns": turns }).to_string());
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/e2e/scripted_model.py");
-        let mut process =
-            Command::new("python3").arg(script).arg(self.path("scenario.json")).stdout(Stdio::piped()).spawn().unwrap();
+        let mut process = Command::new("python3")
+            .arg(script)
+            .arg(self.path("scenario.json"))
+            .arg("--record")
+            .arg(self.path("asked.jsonl"))
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
         let mut line = String::new();
         BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let port: u16 = line.trim().parse().unwrap();
         self.model = Some(Model(process));
         let policy = format!(
             "name = \"e2e\"\nhold_timeout = \"5m\"\n[network]\ndefault = \"hold\"\n\
-             [[network.rules]]\nmatch = \"127.0.0.1:{port}\"\naction = \"allow\"\nreason = \"the model\"\n"
+             [[network.rules]]\nmatch = \"127.0.0.1:{port}\"\naction = \"allow\"\nreason = \"the model\"\n{}",
+            self.rules
         );
         self.write("policy.toml", &policy);
         port
     }
 
+    /// Everything that the agent has sent to its model.
+    pub(crate) fn asked(&self) -> String {
+        std::fs::read_to_string(self.path("asked.jsonl")).unwrap()
+    }
+
     /// Tells the agent where the model is: by its configuration and its environment.
     pub(crate) fn introduce(&self, command: &mut Command, port: u16) {
-        let url = format!("http://127.0.0.1:{port}");
+        self.introduce_at(command, &format!("http://127.0.0.1:{port}"));
+    }
+
+    /// As [`World::introduce`], for a model behind this URL.
+    pub(crate) fn introduce_at(&self, command: &mut Command, url: &str) {
         match self.agent {
             Agent::Codex => {
                 let config = format!(

@@ -6,7 +6,8 @@
 //! is about to do. Requests are taken one after another, in the order in which they arrive.
 
 use super::ear::Ear;
-use super::{Adapter, Channel, jsonl};
+use super::refusals::Refusals;
+use super::{Adapter, Channel, Said, jsonl};
 use crate::causality::Calls;
 use crate::contract::RecordError;
 use serde_json::{Value, json};
@@ -42,9 +43,14 @@ pub struct Door {
     pub adapter: Arc<Mutex<Box<dyn Adapter>>>,
     /// Records what was said.
     pub ear: Arc<Ear>,
+    /// What was refused during the calls that have not returned yet.
+    pub refusals: Arc<Refusals>,
     /// Told when something could not be recorded.
     pub on_failure: Box<dyn Fn(&RecordError) + Send + Sync>,
 }
+
+/// What a hook is to say to the agent; `None` is silence.
+type Told = Option<String>;
 
 impl std::fmt::Debug for Door {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -122,16 +128,17 @@ impl Door {
                 return Ok(());
             }
             let answer = match self.take(&line) {
-                Ok(()) => json!({"ok": true}),
+                Ok(None) => json!({"ok": true}),
+                Ok(Some(told)) => json!({"ok": true, "say": told}),
                 Err(error) => json!({"ok": false, "error": error}),
             };
             write.write_all(format!("{answer}\n").as_bytes()).await?;
         }
     }
 
-    fn take(&self, line: &[u8]) -> Result<(), String> {
+    fn take(&self, line: &[u8]) -> Result<Told, String> {
         if line.iter().all(u8::is_ascii_whitespace) {
-            return Ok(());
+            return Ok(None);
         }
         let outcome = match serde_json::from_slice::<Value>(line) {
             Ok(value) => self.hear(&value),
@@ -147,7 +154,7 @@ impl Door {
     }
 
     /// The outer error means that recording failed; the inner one that the caller said something that cannot be read.
-    fn hear(&self, value: &Value) -> Result<Result<(), String>, RecordError> {
+    fn hear(&self, value: &Value) -> Result<Result<Told, String>, RecordError> {
         if let (Some(agent), Some(input)) = (value.get("hook").and_then(Value::as_str), value.get("input")) {
             let mut adapter = self.adapter.lock().unwrap_or_else(PoisonError::into_inner);
             if adapter.name() != agent {
@@ -155,12 +162,16 @@ impl Door {
             }
             let said = adapter.hook(input);
             drop(adapter);
-            return self.ear.hear(said, Channel::Hook).map(Ok);
+            let returned = said.iter().find_map(|said| match said {
+                Said::Returned(answer) => self.refusals.take(&answer.id),
+                _ => None,
+            });
+            return self.ear.hear(said, Channel::Hook).map(|()| Ok(returned));
         }
         let said = jsonl::said(value);
         let complaint = match &said {
-            super::Said::Lost(reason) => Err(reason.clone()),
-            _ => Ok(()),
+            Said::Lost(reason) => Err(reason.clone()),
+            _ => Ok(None),
         };
         self.ear.hear(vec![said], Channel::Jsonl).map(|()| complaint)
     }
@@ -255,6 +266,7 @@ mod tests {
             speakers: Speakers::Anyone,
             adapter: Arc::new(Mutex::new(crate::agents::adapter("codex").unwrap())),
             ear: Arc::new(Ear::new(Arc::clone(&recorder) as _, calls, Box::new(|_, _, _| {}))),
+            refusals: Arc::default(),
             on_failure: Box::new(move |_| *counted.lock().unwrap() += 1),
         });
         let stop = CancellationToken::new();

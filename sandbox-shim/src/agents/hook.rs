@@ -5,8 +5,10 @@
 //! one line of reason on stderr. Agents let a tool run when a hook crashes or times out, so every failure in here is a refusal.
 //!
 //! ```text
-//! request   {"hook":"codex","input":{…}}\n          answer   {"ok":true}\n   {"ok":false,"error":"…"}\n
+//! request   {"hook":"codex","input":{…}}\n          answer   {"ok":true}\n   {"ok":true,"say":"…"}\n   {"ok":false,"error":"…"}\n
 //! ```
+//! What the session has to say after a call (what it refused meanwhile, and why) goes to standard output as the event's
+//! `additionalContext`, which all three agents put beside the tool's result.
 
 use serde_json::{Value, json};
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -29,7 +31,12 @@ pub struct HookEnd {
     pub code: u8,
     /// The line for stderr; empty when there is nothing to say.
     pub reason: String,
+    /// The JSON for stdout; empty when there is nothing to say.
+    pub output: String,
 }
+
+/// Events after which the agent takes `additionalContext` for its model; one that does not know the field takes the hook for failed.
+const LISTENING: [&str; 3] = ["PostToolUse", "PostToolUseFailure", "AfterTool"];
 
 /// The hook client as a program: reads standard input, answers on standard error, and returns the exit code.
 #[must_use]
@@ -37,6 +44,9 @@ pub fn main(agent: &str) -> ExitCode {
     let end = run(agent, crate::config::session_socket().as_deref(), io::stdin().lock());
     if !end.reason.is_empty() {
         eprintln!("{}", end.reason);
+    }
+    if !end.output.is_empty() {
+        println!("{}", end.output);
     }
     ExitCode::from(end.code)
 }
@@ -54,20 +64,30 @@ pub fn run(agent: &str, socket: Option<&Path>, mut input: impl Read) -> HookEnd 
         ask(socket, &json!({"hook": agent, "input": event}))
     });
     match outcome {
-        Ok(()) => HookEnd { code: 0, reason: String::new() },
+        Ok(told) => HookEnd { code: 0, reason: String::new(), output: output(name.as_deref(), told) },
         Err(reason) => {
             let is_gate = name.is_none_or(|n| GATES.contains(&n.as_str()));
             let reason = format!("refused by Watchkeeper: {}", reason.replace('\n', " "));
-            HookEnd { code: if is_gate { 2 } else { 1 }, reason }
+            HookEnd { code: if is_gate { 2 } else { 1 }, reason, output: String::new() }
         }
     }
 }
 
-/// Sends one JSON line to the session and waits for its answer.
+/// The exact fields that each agent knows, and no other.
+fn output(event: Option<&str>, told: Option<String>) -> String {
+    match (event, told) {
+        (Some(event), Some(told)) if LISTENING.contains(&event) => {
+            json!({"hookSpecificOutput": {"hookEventName": event, "additionalContext": told}}).to_string()
+        }
+        _ => String::new(),
+    }
+}
+
+/// Sends one JSON line to the session and waits for its answer; what the session has to say, when it has.
 ///
 /// # Errors
 /// Why it was not taken, in one line for a person.
-pub fn ask(socket: &Path, line: &Value) -> Result<(), String> {
+pub fn ask(socket: &Path, line: &Value) -> Result<Option<String>, String> {
     let say = |e: io::Error| format!("the session at `{}` does not answer: {e}", socket.display());
     let mut stream = UnixStream::connect(socket).map_err(say)?;
     stream.set_read_timeout(Some(PATIENCE)).map_err(say)?;
@@ -76,7 +96,7 @@ pub fn ask(socket: &Path, line: &Value) -> Result<(), String> {
     BufReader::new(stream).read_line(&mut answer).map_err(say)?;
     let answer: Value = serde_json::from_str(&answer).map_err(|_| "the session ended before it answered".to_owned())?;
     if answer.get("ok").and_then(Value::as_bool) == Some(true) {
-        return Ok(());
+        return Ok(answer.get("say").and_then(Value::as_str).map(str::to_owned));
     }
     Err(answer.get("error").and_then(Value::as_str).unwrap_or("no reason was given").to_owned())
 }
@@ -96,6 +116,14 @@ mod tests {
         assert_eq!(run("codex", None, &b"{}"[..]).code, 2);
         assert_eq!(run("codex", Some(&gone), &b"not json"[..]).code, 2);
         assert_eq!(run("codex", Some(&gone), &br#"{"hook_event_name":"Stop"}"#[..]).code, 1);
+    }
+
+    #[test]
+    fn what_the_session_says_after_a_call_goes_to_the_agent_and_before_it_nothing_does() {
+        let say = |event| output(Some(event), Some("refused".into()));
+        let wanted = json!({"hookSpecificOutput": {"hookEventName": "AfterTool", "additionalContext": "refused"}});
+        assert_eq!(say("AfterTool"), wanted.to_string());
+        assert_eq!((say("PreToolUse"), say("Stop"), output(Some("AfterTool"), None)), Default::default());
     }
 
     #[test]

@@ -22,6 +22,7 @@ pub mod jsonl;
 mod mcp;
 pub mod otlp;
 pub mod own_sandbox;
+pub mod refusals;
 mod rpc;
 pub mod stream;
 

@@ -21,6 +21,7 @@ pub use leftovers::{Leftover, drain_leftovers};
 
 use crate::agents::door::Speakers;
 use crate::agents::ear::Ear;
+use crate::agents::refusals::Refusals;
 use crate::agents::{self, Adapter, Invocation};
 use crate::causality::{CallTable, Calls, program_name};
 use crate::clock;
@@ -215,7 +216,8 @@ pub fn run_session(config: &SessionConfig, started: impl FnOnce(&SessionId)) -> 
     let adapter = Arc::new(Mutex::new(adapter.unwrap_or_else(|| Box::new(agents::jsonl::Jsonl))));
 
     let brake_slot: Arc<OnceLock<Arc<Brake>>> = Arc::default();
-    let door = parts::open_door(&invocation.socket, speakers, &adapter, &ear, &brake_slot)?;
+    let refusals = Arc::new(Refusals::default());
+    let door = parts::open_door(&invocation.socket, speakers, &adapter, &ear, &refusals, &brake_slot)?;
     let receiver = otlp.map(|otlp| parts::receive_otlp(otlp, &adapter, &ear, &brake_slot)).transpose()?;
     let (reached, when_reached) = tokio::sync::oneshot::channel();
     let drain = parts::Draining::begin(Arc::clone(&journal), config.log.clone(), reached);
@@ -231,8 +233,7 @@ pub fn run_session(config: &SessionConfig, started: impl FnOnce(&SessionId)) -> 
         protected: protected(config),
         protected_endpoints: parts::endpoints(&config.log),
         reachable: otlp_address.into_iter().collect(),
-        // An agent with an adapter is told through it, and its terminal is its own.
-        teller: config.agent.is_none().then(|| supervise::Teller::new(|line| eprintln!("{line}"))),
+        teller: teller(config, expects_hooks, refusals),
         stdio: match (invocation.is_dialogue, invocation.reads_stdout) {
             (true, _) => Stdio::Converse,
             (false, true) => Stdio::Capture,
@@ -338,6 +339,19 @@ pub fn on_overlay(
 #[must_use]
 pub fn folder_of(data: &Path, session: &SessionId) -> PathBuf {
     data.join("sessions").join(session.as_str())
+}
+
+/// Who is told why something was refused: an agent with hooks in the result of its tool call, because its terminal is its own; whoever
+/// sits at the terminal where there is no adapter.
+fn teller(config: &SessionConfig, has_hooks: bool, refusals: Arc<Refusals>) -> Option<supervise::Teller> {
+    if has_hooks {
+        return Some(supervise::Teller::new(move |call, line| {
+            if let Some(call) = call {
+                refusals.note(call, line);
+            }
+        }));
+    }
+    config.agent.is_none().then(|| supervise::Teller::new(|_, line| eprintln!("{line}")))
 }
 
 /// The data folder and what else is out of reach; what lies inside another one is covered with it.

@@ -4,6 +4,7 @@ use super::{own_cause, policy_applied};
 use crate::agents::door::{self, Door, Speakers};
 use crate::agents::ear::Ear;
 use crate::agents::otlp::{self, Receiver};
+use crate::agents::refusals::Refusals;
 use crate::agents::stream::{self, Listener, Way};
 use crate::agents::{Adapter, Invocation};
 use crate::clock;
@@ -122,6 +123,7 @@ pub(super) fn open_door(
     speakers: Speakers,
     adapter: &Arc<Mutex<Box<dyn Adapter>>>,
     ear: &Arc<Ear>,
+    refusals: &Arc<Refusals>,
     brake: &Arc<OnceLock<Arc<Brake>>>,
 ) -> anyhow::Result<OpenDoor> {
     let runtime = runtime()?;
@@ -133,6 +135,7 @@ pub(super) fn open_door(
         speakers,
         adapter: Arc::clone(adapter),
         ear: Arc::clone(ear),
+        refusals: Arc::clone(refusals),
         on_failure: loses(Arc::clone(brake)),
     });
     let stop = CancellationToken::new();

@@ -1,4 +1,4 @@
-//! Tells whoever sits at the agent's terminal why something was refused: the agent's programs see a bare "permission denied".
+//! Tells why something was refused, whoever can be told: the agent's programs see a bare "permission denied".
 
 use super::core::lock;
 use std::collections::BTreeSet;
@@ -7,14 +7,14 @@ use std::sync::{Arc, Mutex};
 use wk_schemas::body::Outcome;
 use wk_schemas::{Body, RecordId};
 
-/// Takes a line for the terminal.
+/// Takes a line, and the tool call that it is about when there is one.
 #[derive(Clone)]
-pub struct Teller(Arc<dyn Fn(&str) + Send + Sync>);
+pub struct Teller(Arc<dyn Fn(Option<&str>, &str) + Send + Sync>);
 
 impl Teller {
     /// One that does this with each line.
     #[must_use]
-    pub fn new(tell: impl Fn(&str) + Send + Sync + 'static) -> Self {
+    pub fn new(tell: impl Fn(Option<&str>, &str) + Send + Sync + 'static) -> Self {
         Self(Arc::new(tell))
     }
 }
@@ -25,16 +25,20 @@ impl fmt::Debug for Teller {
     }
 }
 
-/// Says each reason once.
+/// Says each reason once for each tool call.
 #[derive(Debug)]
 pub(super) struct Telling {
     teller: Teller,
-    said: Mutex<BTreeSet<String>>,
+    said: Mutex<BTreeSet<(Option<String>, String)>>,
 }
+
+/// Reasons that are remembered as said; when there are more, all are forgotten and may be said once again.
+const SAID_MAX: usize = 10_000;
 
 /// Something that was refused: what, and the rule with its reason.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Refused {
+    call: Option<String>,
     what: String,
     reason: String,
 }
@@ -44,23 +48,30 @@ impl Telling {
         Self { teller, said: Mutex::default() }
     }
 
-    /// Says it, when no earlier refusal had the same reason.
+    /// Says it, when no earlier refusal in the same call had the same reason.
     pub(super) fn tell(&self, refused: Refused, record: RecordId) {
-        let Refused { what, reason } = refused;
+        let Refused { call, what, reason } = refused;
         let line = format!("watchkeeper: refused {what}: {reason} (ticket {})", record.0);
-        if lock(&self.said).insert(reason) {
-            (self.teller.0)(&line);
+        let is_new = {
+            let mut said = lock(&self.said);
+            if said.len() >= SAID_MAX {
+                said.clear();
+            }
+            said.insert((call.clone(), reason))
+        };
+        if is_new {
+            (self.teller.0)(call.as_deref(), &line);
         }
     }
 }
 
 /// What a record says of a refusal that has a reason of the policy's or of a person's.
 pub(super) fn refused(body: &Body) -> Option<Refused> {
-    let (outcome, what, reason) = match body {
-        Body::FileAccessed(body) => (body.outcome, &body.path, &body.reason),
-        Body::ProcessStarted(body) => (body.outcome, &body.actor.image, &body.reason),
+    let (actor, outcome, what, reason) = match body {
+        Body::FileAccessed(body) => (&body.actor, body.outcome, &body.path, &body.reason),
+        Body::ProcessStarted(body) => (&body.actor, body.outcome, &body.actor.image, &body.reason),
         Body::ConnectionAttempted(body) => {
-            (body.outcome, body.host_name.as_ref().unwrap_or(&body.address), &body.reason)
+            (&body.actor, body.outcome, body.host_name.as_ref().unwrap_or(&body.address), &body.reason)
         }
         _ => return None,
     };
@@ -69,7 +80,8 @@ pub(super) fn refused(body: &Body) -> Option<Refused> {
     }
     // What a file is called is the agent's choice, and must not move the cursor of the terminal it is shown on.
     let plain = |text: &str| text.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
-    reason.as_ref().map(|reason| Refused { what: plain(what), reason: plain(reason) })
+    let call = actor.tool_call_id.clone();
+    reason.as_ref().map(|reason| Refused { call, what: plain(what), reason: plain(reason) })
 }
 
 #[cfg(test)]
@@ -77,17 +89,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_reason_is_said_once() {
-        let said = Arc::<Mutex<Vec<String>>>::default();
+    fn each_reason_is_said_once_for_each_call() {
+        type Line = (Option<String>, String);
+        let said = Arc::<Mutex<Vec<Line>>>::default();
         let telling = Telling::new({
             let said = Arc::clone(&said);
-            Teller::new(move |line| said.lock().unwrap().push(line.to_owned()))
+            Teller::new(move |call, line| said.lock().unwrap().push((call.map(str::to_owned), line.to_owned())))
         });
         let id = RecordId(uuid::Uuid::nil());
-        for (what, reason) in [("/a", "keys"), ("/b", "keys"), ("/c", "work")] {
-            telling.tell(Refused { what: what.into(), reason: reason.into() }, id);
+        for (call, what, reason) in
+            [(None, "/a", "keys"), (None, "/b", "keys"), (None, "/c", "work"), (Some("t"), "/a", "keys")]
+        {
+            telling.tell(Refused { call: call.map(str::to_owned), what: what.into(), reason: reason.into() }, id);
         }
         let line = |what, reason| format!("watchkeeper: refused {what}: {reason} (ticket {})", uuid::Uuid::nil());
-        assert_eq!(*said.lock().unwrap(), [line("/a", "keys"), line("/c", "work")]);
+        let call = Some("t".to_owned());
+        assert_eq!(
+            *said.lock().unwrap(),
+            [(None, line("/a", "keys")), (None, line("/c", "work")), (call, line("/a", "keys"))]
+        );
     }
 }

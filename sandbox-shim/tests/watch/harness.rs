@@ -143,7 +143,7 @@ impl Trial {
             reachable: vec![],
             teller: Some(Teller::new({
                 let told = Arc::clone(&self.told);
-                move |line| told.lock().unwrap().push(line.to_owned())
+                move |_, line| told.lock().unwrap().push(line.to_owned())
             })),
             stdio: self.stdio,
         };
