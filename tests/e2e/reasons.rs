@@ -59,7 +59,7 @@ fn an_agent_reaches_its_model_through_the_proxy_and_nothing_else(agent: Agent) {
         let query = format!("SELECT DISTINCT outcome AS o FROM connections WHERE host_name = '{host}'");
         world.sql(&query)
     };
-    assert_eq!(outcomes("model.example"), [json!({"o": "SUCCEEDED"})]);
+    assert_eq!(outcomes("model.example"), [json!({"o": "ALLOWED"})]);
     assert_eq!(outcomes("elsewhere.example"), [json!({"o": "DENIED"})]);
     let wall = "SELECT session_id FROM records WHERE kind = 'session_started' AND \
                 array_has(session_started['confinement'], 'egress-proxy')";
