@@ -55,8 +55,13 @@ fn an_agent_reaches_its_model_through_the_proxy_and_nothing_else(agent: Agent) {
     world.is_complete();
     assert_eq!(std::fs::read_to_string(world.path("work/README.md")).unwrap(), "hello\n", "{}", world.printed());
     assert_eq!(world.heard(), 0);
+    // A program that asks the door by itself is refused there; one that looks the name up, by the answer.
     let outcomes = |host: &str| {
-        let query = format!("SELECT DISTINCT outcome AS o FROM connections WHERE host_name = '{host}'");
+        let query = format!(
+            "SELECT DISTINCT o FROM (SELECT outcome AS o FROM connections WHERE host_name = '{host}' UNION ALL \
+             SELECT name_resolved['outcome'] AS o FROM records WHERE kind = 'name_resolved' AND \
+             name_resolved['name'] = '{host}') a"
+        );
         world.sql(&query)
     };
     assert_eq!(outcomes("model.example"), [json!({"o": "ALLOWED"})]);
