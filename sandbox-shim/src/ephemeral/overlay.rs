@@ -10,7 +10,7 @@
 //! the agent's place is about the same files that the agent sees, under the same names, and nothing on the way is slower. The
 //! original is not reachable there under any name but one descriptor of the shim's.
 
-use super::changes::{Changes, within_reach};
+use super::changes::Changes;
 use super::listing::Listing;
 use crate::confine::{IdMaps, c_path};
 use crate::outbox::make_private;
@@ -295,17 +295,17 @@ fn mount_point(line: &str) -> Option<PathBuf> {
 
 /// Removes a folder and all below it, also what its own user may not enter: overlayfs makes such folders, and agents can.
 pub(super) fn remove_tree(folder: &Path) -> io::Result<()> {
-    let entries = within_reach(folder, 0o700, || fs::read_dir(folder)?.collect::<io::Result<Vec<_>>>())?;
-    for entry in entries {
-        let path = entry.path();
+    // Opened for good: it goes, and all below it has to be reached through it.
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o700))?;
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
         if entry.file_type()?.is_dir() {
-            remove_tree(&path)?;
+            remove_tree(&entry.path())?;
         } else {
-            within_reach(folder, 0o700, || fs::remove_file(&path))?;
+            fs::remove_file(entry.path())?;
         }
     }
-    let parent = folder.parent().unwrap_or(folder);
-    within_reach(parent, 0o700, || fs::remove_dir(folder))
+    fs::remove_dir(folder)
 }
 
 #[cfg(test)]
