@@ -29,9 +29,9 @@ pub(crate) enum Action {
         person: Person,
     },
     /// Takes from the disk what an interrupted removal has left there.
-    Finish(Place),
+    Finish(WhichLake),
     /// Lists what was removed, by whom and why, and acts that do not count.
-    List(Place),
+    List(WhichLake),
 }
 
 /// What is done about holds.
@@ -59,7 +59,7 @@ pub(crate) enum HoldAction {
         person: Person,
     },
     /// Lists the holds that are in force.
-    List(Place),
+    List(WhichLake),
 }
 
 /// Who decides, and why.
@@ -72,12 +72,12 @@ pub(crate) struct Person {
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
     #[command(flatten)]
-    place: Place,
+    place: WhichLake,
 }
 
 /// Which lake.
 #[derive(Debug, Args)]
-pub(crate) struct Place {
+pub(crate) struct WhichLake {
     /// The lake. Default: the one of the data folder.
     #[arg(long, value_name = "DIR")]
     lake: Option<PathBuf>,
@@ -152,15 +152,15 @@ pub(crate) fn hold(settings: &Settings, action: HoldAction) -> anyhow::Result<Ex
     })
 }
 
-async fn lake(settings: &Settings, place: &Place) -> anyhow::Result<Lake> {
+async fn lake(settings: &Settings, place: &WhichLake) -> anyhow::Result<Lake> {
     Ok(Lake::open(&place.lake.clone().unwrap_or_else(|| settings.home.lake())).await?)
 }
 
-async fn open(settings: &Settings, place: &Place) -> anyhow::Result<Writer> {
+async fn open(settings: &Settings, place: &WhichLake) -> anyhow::Result<Writer> {
     Ok(Writer::open(lake(settings, place).await?, settings.home.signing_key(Key::Lake)?).await?)
 }
 
-async fn acts(settings: &Settings, place: &Place) -> anyhow::Result<Acts> {
+async fn acts(settings: &Settings, place: &WhichLake) -> anyhow::Result<Acts> {
     Ok(Acts::of_lake(&lake(settings, place).await?, &parts::approvers(settings)?).await?)
 }
 
