@@ -325,7 +325,7 @@ mod tests {
         let closed = folder.path().join("a/closed");
         fs::create_dir_all(closed.join("b")).unwrap();
         fs::write(closed.join("b/file"), "").unwrap();
-        fs::set_permissions(&closed, fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(&closed, fs::Permissions::from_mode(0o000)).unwrap();
         remove_tree(&folder.path().join("a")).unwrap();
         assert!(!folder.path().join("a").exists());
     }

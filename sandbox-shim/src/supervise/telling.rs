@@ -7,9 +7,11 @@ use std::sync::{Arc, Mutex};
 use wk_schemas::body::Outcome;
 use wk_schemas::{Body, RecordId};
 
+type Tell = dyn Fn(Option<&str>, &str) + Send + Sync;
+
 /// Takes a line, and the tool call that it is about when there is one.
 #[derive(Clone)]
-pub struct Teller(Arc<dyn Fn(Option<&str>, &str) + Send + Sync>);
+pub struct Teller(Arc<Tell>);
 
 impl Teller {
     /// One that does this with each line.
