@@ -3,6 +3,24 @@
 //! The model is `scripted_model.py`; everything else is real. See `world.rs` for what surrounds an agent.
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests too")]
 
+/// Tests of this module, once for each agent.
+macro_rules! for_all_agents {
+    ($($name:ident)*) => {
+        mod codex {
+            use super::Agent;
+            $(#[test] fn $name() { super::$name(Agent::Codex); })*
+        }
+        mod claude_code {
+            use super::Agent;
+            $(#[test] fn $name() { super::$name(Agent::ClaudeCode); })*
+        }
+        mod gemini {
+            use super::Agent;
+            $(#[test] fn $name() { super::$name(Agent::Gemini); })*
+        }
+    };
+}
+
 mod dialogues;
 mod reasons;
 mod sandboxes;
@@ -176,23 +194,6 @@ fn killing_the_shim_stops_the_agent_and_the_next_run_brings_its_records_home(age
     }
     assert!(world.column(ended, "r").contains(&"shim_failed".to_owned()), "{:?}", world.column(ended, "r"));
     world.verify();
-}
-
-macro_rules! for_all_agents {
-    ($($name:ident)*) => {
-        mod codex {
-            use super::Agent;
-            $(#[test] fn $name() { super::$name(Agent::Codex); })*
-        }
-        mod claude_code {
-            use super::Agent;
-            $(#[test] fn $name() { super::$name(Agent::ClaudeCode); })*
-        }
-        mod gemini {
-            use super::Agent;
-            $(#[test] fn $name() { super::$name(Agent::Gemini); })*
-        }
-    };
 }
 
 for_all_agents! {

@@ -71,23 +71,6 @@ fn an_agent_reaches_its_model_through_the_proxy_and_nothing_else(agent: Agent) {
     assert_eq!(world.sql(wall).len(), 1);
 }
 
-macro_rules! for_all_agents {
-    ($($name:ident)*) => {
-        mod codex {
-            use super::Agent;
-            $(#[test] fn $name() { super::$name(Agent::Codex); })*
-        }
-        mod claude_code {
-            use super::Agent;
-            $(#[test] fn $name() { super::$name(Agent::ClaudeCode); })*
-        }
-        mod gemini {
-            use super::Agent;
-            $(#[test] fn $name() { super::$name(Agent::Gemini); })*
-        }
-    };
-}
-
 for_all_agents! {
     the_result_of_a_call_says_what_was_refused_and_why
     an_agent_reaches_its_model_through_the_proxy_and_nothing_else
