@@ -46,7 +46,7 @@ fn sessions_that_end_beside_each_other_leave_nothing_and_send_nothing_twice() {
                 assert_eq!(session.end().waiting, 0);
                 id
             };
-            (0..8).map(run).collect::<Vec<_>>()
+            (0..4).map(run).collect::<Vec<_>>()
         };
         let threads: Vec<_> = (0..3).map(|_| scope.spawn(one_after_another)).collect();
         threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
