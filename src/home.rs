@@ -121,6 +121,17 @@ impl Home {
         read_private(&self.private(key))
     }
 
+    /// The private key of a person who decides: that of the file, or that of the data folder where none is named.
+    ///
+    /// # Errors
+    /// When it cannot be read or made.
+    pub(crate) fn approver_key(&self, file: Option<&Path>) -> anyhow::Result<SigningKey> {
+        match file {
+            Some(path) => read_private(path),
+            None => self.signing_key(Key::Approver),
+        }
+    }
+
     /// Reads a public key.
     ///
     /// # Errors

@@ -8,22 +8,22 @@ use clap::Args;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use wk_schemas::body::{Body, Instruction, Level};
-use wk_schemas::{Record, RecordId};
+use wk_schemas::{Record, RecordId, SessionId};
 
-/// The arguments of `wk freeze`, `wk resume` and `wk kill`.
+/// The arguments of `wk freeze`, `wk resume` and `wk kill`, and of every other decision about a session that runs.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// The session, or a beginning of its id that fits only one.
-    session: String,
+    pub(crate) session: String,
     /// Why; it stands in the record.
     #[arg(long, default_value = "asked for on the command line")]
-    reason: String,
+    pub(crate) reason: String,
     /// Private key (PKCS#8, PEM) of the person who decides. Default: that of the data folder.
     #[arg(long, value_name = "FILE")]
-    key: Option<PathBuf>,
+    pub(crate) key: Option<PathBuf>,
     /// How many seconds to wait for the fact before saying that it has not been seen.
     #[arg(long, default_value_t = 10)]
-    wait: u64,
+    pub(crate) wait: u64,
 }
 
 /// Appends the decision, then waits for the fact that the shim records.
@@ -42,16 +42,18 @@ pub(crate) fn main(settings: Settings, options: Options, decision: Instruction) 
                 Ok(ExitCode::SUCCESS)
             }
             Some(Err(refused)) => bail!("{session}: {refused}"),
-            None => {
-                eprintln!(
-                    "wk: decision {asked} is on the log, but session {session} has not shown its effect within {} s; \
-                     is the watcher running, and the session alive?",
-                    options.wait
-                );
-                Ok(ExitCode::from(1))
-            }
+            None => Ok(unseen(&session, asked, options.wait)),
         }
     })
+}
+
+/// Says that a decision has shown no effect in so many seconds.
+pub(crate) fn unseen(session: &SessionId, decision: RecordId, wait: u64) -> ExitCode {
+    eprintln!(
+        "wk: decision {decision} is on the log, but session {session} has not shown its effect within {wait} s; \
+         is the watcher running, and the session alive?"
+    );
+    ExitCode::from(1)
 }
 
 /// What the record says of the decision's effect, if it is the one.

@@ -2,7 +2,6 @@
 
 use crate::clock;
 use crate::config::Settings;
-use crate::home::{Key, read_private};
 use crate::log;
 use anyhow::Context as _;
 use std::path::PathBuf;
@@ -37,11 +36,7 @@ pub(crate) async fn decide(settings: &Settings, wish: Wish) -> anyhow::Result<Re
         key_id: String::new(),
         signature: Bytes::default(),
     };
-    let key = match &wish.key {
-        Some(path) => read_private(path)?,
-        None => settings.home.signing_key(Key::Approver)?,
-    };
-    approval.sign(&wish.session, id, &key);
+    approval.sign(&wish.session, id, &settings.home.approver_key(wish.key.as_deref())?);
     // Every call is a writer of its own: there is no place to keep a chain between two calls.
     let writer = format!("cli/{id}");
     let header = Header {

@@ -3,7 +3,7 @@
 
 use crate::config::Settings;
 use crate::people::{self, Wish};
-use crate::{log, services, show};
+use crate::{instruct, log, services, show};
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -50,19 +50,10 @@ pub(crate) enum Action {
 /// Another policy for a session.
 #[derive(Debug, Args)]
 pub(crate) struct Replacement {
-    /// The session, or a beginning of its id that fits only one.
-    session: String,
+    #[command(flatten)]
+    decision: instruct::Options,
     /// Policy file, or the name of a preset.
     policy: String,
-    /// Why; it stands in the record.
-    #[arg(long, default_value = "asked for on the command line")]
-    reason: String,
-    /// Private key (PKCS#8, PEM) of the person who decides. Default: that of the data folder.
-    #[arg(long, value_name = "FILE")]
-    key: Option<PathBuf>,
-    /// How many seconds to wait for the fact before saying that it has not been seen.
-    #[arg(long, default_value_t = 10)]
-    wait: u64,
 }
 
 /// What an agent may do.
@@ -115,13 +106,13 @@ pub(crate) fn main(settings: Settings, action: Action) -> anyhow::Result<ExitCod
         Action::Apply(replacement) => {
             // A policy that cannot be read never leaves this machine.
             let policy = read_policy(&replacement.policy, &places(None))?;
-            apply(&settings, replacement, &policy)
+            apply(&settings, replacement.decision, &policy)
         }
     }
 }
 
 /// Appends the decision, then waits for the fact that the shim records.
-fn apply(settings: &Settings, wanted: Replacement, policy: &Policy) -> anyhow::Result<ExitCode> {
+fn apply(settings: &Settings, wanted: instruct::Options, policy: &Policy) -> anyhow::Result<ExitCode> {
     services::block_on(async {
         let session = show::find_session(settings, &wanted.session).await?;
         let mut facts = log::Facts::follow(settings, &session).await?;
@@ -139,7 +130,7 @@ fn apply(settings: &Settings, wanted: Replacement, policy: &Policy) -> anyhow::R
             }
             Body::PolicyApplied(b) if record.header.caused_by.contains(&command) => Some(Ok(b.digest.clone())),
             Body::SessionEnded(b) => Some(Err(format!("has ended ({})", b.reason))),
-            _ => crate::instruct::remark(record, asked).and_then(Result::err).map(Err),
+            _ => instruct::remark(record, asked).and_then(Result::err).map(Err),
         };
         match facts.wait_for(Duration::from_secs(wanted.wait), says).await? {
             Some(Ok(digest)) if digest == policy.digest.to_hex() => {
@@ -157,14 +148,7 @@ fn apply(settings: &Settings, wanted: Replacement, policy: &Policy) -> anyhow::R
                 Ok(ExitCode::SUCCESS)
             }
             Some(Err(refused)) => bail!("{session}: {refused}"),
-            None => {
-                eprintln!(
-                    "wk: decision {asked} is on the log, but session {session} has not shown its effect within {} s; is the watcher \
-                     running, and the session alive?",
-                    wanted.wait
-                );
-                Ok(ExitCode::from(1))
-            }
+            None => Ok(instruct::unseen(&session, asked, wanted.wait)),
         }
     })
 }

@@ -1,7 +1,7 @@
 //! `wk retention` and `wk hold`: what leaves the lake and what may not, each by an act that a person signs.
 
 use crate::config::Settings;
-use crate::home::{Key, read_private};
+use crate::home::Key;
 use crate::{clock, parts, services};
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
@@ -166,10 +166,6 @@ async fn acts(settings: &Settings, place: &WhichLake) -> anyhow::Result<Acts> {
 
 /// Signs a deed with the person's key.
 fn sign(settings: &Settings, person: &Person, lake: &Lake, deed: Deed) -> anyhow::Result<SignedAct> {
-    let key = match &person.key {
-        Some(path) => read_private(path)?,
-        None => settings.home.signing_key(Key::Approver)?,
-    };
     let act = Act {
         lake: lake.id(),
         id: clock::new_id().0.to_string(),
@@ -178,7 +174,7 @@ fn sign(settings: &Settings, person: &Person, lake: &Lake, deed: Deed) -> anyhow
         why: person.reason.clone(),
         deed,
     };
-    Ok(act.sign(&key))
+    Ok(act.sign(&settings.home.approver_key(person.key.as_deref())?))
 }
 
 /// Makes an act of a hold. Gives its id and version.

@@ -130,7 +130,7 @@ fn show(overlay: &Overlay, names: bool) -> anyhow::Result<()> {
     println!("{}: {}", overlay.workspace().display(), changes.counts());
     for change in &changes.0 {
         println!("{} {}{}", change.word(), change.path.display(), bits(change));
-        if !names && let Some(difference) = difference(overlay, change)? {
+        if !names && let Some(difference) = difference(overlay, change) {
             print!("{difference}");
         }
     }
@@ -155,20 +155,19 @@ fn bits(change: &Change) -> String {
 }
 
 /// A file's change line by line; `None` where it is no text, too long, or not a file.
-fn difference(overlay: &Overlay, change: &Change) -> anyhow::Result<Option<String>> {
+fn difference(overlay: &Overlay, change: &Change) -> Option<String> {
     let read = |state: Option<State>, path: PathBuf| match state {
-        None => Ok(Some(Vec::new())),
+        None => Some(Vec::new()),
         Some(State { kind: Kind::File, .. }) => {
             let length = std::fs::symlink_metadata(&path).map_or(0, |found| found.len());
-            let text = (length <= SHOWN_BYTES_MAX).then(|| std::fs::read(&path));
             // Gone, or closed by the agent to its own user: the names are shown all the same.
-            Ok(text.and_then(Result::ok))
+            (length <= SHOWN_BYTES_MAX).then(|| std::fs::read(&path).ok()).flatten()
         }
-        Some(State { kind: Kind::Folder | Kind::Link | Kind::Other, .. }) => anyhow::Ok(None),
+        Some(State { kind: Kind::Folder | Kind::Link | Kind::Other, .. }) => None,
     };
     let before = read(change.before, overlay.original().join(&change.path))?;
     let after = read(change.after, overlay.written(&change.path))?;
-    Ok(before.zip(after).and_then(|(before, after)| unified(&before, &after)))
+    unified(&before, &after)
 }
 
 /// Puts the person's word on the log, carries it out, and puts that on the log.

@@ -1,7 +1,7 @@
 //! Questions of a SOC on a lake of synthetic records, cold and hot, against DuckDB on the same files, in one run.
 //!
 //! ```sh
-//! cargo run --release -p wk-query --example bench_queries -- --records 10000000 --lake /tmp/bench-lake --python venv/bin/python
+//! cargo run --release -p wk-query --example bench_queries -- --records 10000000 --lake bench-lake --python venv/bin/python
 //! ```
 //! The lake is made by wk-store, commit by commit, so its layout is the real one; a folder that holds a lake already is used as it is.
 //! *Cold* is the first time of a new engine (a new connection for DuckDB), after the kernel has dropped its page cache where this process may

@@ -1,6 +1,5 @@
 //! What becomes of an ephemeral workspace at the end of its session: the question to a person, on the log and beside the layers.
 
-use super::SessionConfig;
 use crate::clock;
 use crate::contract::{Event, Recorder};
 use crate::ephemeral::{Changes, Overlay};
@@ -9,7 +8,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 use wk_schemas::body::ApprovalRequested;
-use wk_schemas::{Origin, RecordId};
+use wk_schemas::{Origin, RecordId, SessionId};
 
 /// The question whether a workspace is to be made what the session made of its overlay.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,8 +34,7 @@ impl Question {
         let (ticket, digest) = (RecordId(clock::new_id()), changes.digest().to_hex());
         let mut list = changes.text();
         if list.len() > LIST_MAX {
-            let cut = (0..=LIST_MAX).rev().find(|at| list.is_char_boundary(*at)).unwrap_or(0);
-            list.truncate(cut);
+            list.truncate(list.floor_char_boundary(LIST_MAX));
             list.push('…');
         }
         let workspace = workspace.display().to_string();
@@ -58,8 +56,7 @@ impl Question {
 }
 
 /// Records what the session changed, as a question; the changes, when there are any. Without any, the layers are removed.
-pub(super) fn ask(config: &SessionConfig, overlay: &Overlay, recorder: &dyn Recorder) -> Option<Changes> {
-    let (session, _) = config.overlay.as_ref()?;
+pub(super) fn ask(session: &SessionId, overlay: &Overlay, recorder: &dyn Recorder) -> Option<Changes> {
     let asked = overlay.changes().and_then(|changes| {
         if changes.0.is_empty() {
             overlay.discard()?;

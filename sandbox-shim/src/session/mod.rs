@@ -293,7 +293,7 @@ pub fn run_session(config: &SessionConfig, started: impl FnOnce(&SessionId)) -> 
         reason: reason.into(),
         wall_time_us: clock::micros_since(began),
     };
-    let changes = config.overlay.as_ref().and_then(|(_, overlay)| kept::ask(config, overlay, recorder.as_ref()));
+    let changes = config.overlay.as_ref().and_then(|(_, overlay)| kept::ask(&session_id, overlay, recorder.as_ref()));
     let written = write(recorder.as_ref(), body);
     if let Err(error) = written.and_then(|()| journal.close()) {
         tracing::error!(%error, "the end of the session could not be recorded in order");
