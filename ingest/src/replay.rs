@@ -20,6 +20,7 @@ use std::fmt;
 use std::time::Duration;
 use wk_schemas::body::DeadLetter;
 use wk_schemas::{Body, Chain, Digest, RecordId, SCHEMA, SessionId, Timestamp, Topic, codec};
+use wk_store::rows::Columns;
 use wk_store::{Source, replayed};
 use wk_wire::kafka::{BrokersError, Producer};
 use wk_wire::registry::{self, RegistryError};
@@ -173,7 +174,7 @@ impl Replay {
         )
         .await?;
         let mut outcome = Outcome { letters: parts.len() as u64, ..Outcome::default() };
-        let mut known = Known::new(self.registry.clone());
+        let mut known = Known::new(self.registry.clone(), Columns::ours());
         let mut readable = BTreeMap::new();
         for (key, parts) in parts {
             if noted.contains(&key) {

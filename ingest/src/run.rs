@@ -24,6 +24,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use wk_schemas::Topic;
+use wk_store::rows::Columns;
 use wk_store::{Lake, Offsets, Source, Writer};
 use wk_wire::kafka::{AssignError, Cluster, Reader, Watermarks};
 use wk_wire::registry;
@@ -83,6 +84,7 @@ impl Ingest {
         let Self { config, brokers, registry, writer, identity, on_progress } = self;
         let Some(starts) = starts(&brokers, writer.lake(), &cancel).await? else { return Ok(Summary::default()) };
         let Some(reader) = assign(&brokers, &starts, &cancel).await? else { return Ok(Summary::default()) };
+        let columns = Columns::clone(&writer.lake().snapshot().columns);
         on_progress(&Progress::Started { from: Offsets(starts.clone()) });
         tracing::info!(partitions = starts.len(), "ingest started");
         // Sealed batches are small; those on their way into columns are not, and there are as many as there are workers.
@@ -101,7 +103,7 @@ impl Ingest {
         let mut intake = Intake {
             config,
             reader,
-            known: Known::new(registry),
+            known: Known::new(registry, columns),
             plan: Plan::new(starts),
             batch: Batch::default(),
             due: None,

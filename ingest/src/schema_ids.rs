@@ -1,13 +1,15 @@
-//! Asks the registry which schema ids are ours.
+//! Asks the registry which schema ids are those of audit records.
 //!
-//! An id is ours when its schema is the audit record's, whatever white space and documentation it comes with. What is known of an id is
-//! kept for ever, because a schema never changes under its id. That an id is unknown is not kept: it may be registered later.
+//! An id is one when its schema is the audit record's: this program's own, whatever white space and documentation it comes with, or another
+//! version that is compatible with it and with the columns that the lake has. So records of a program that is newer or older than this one are
+//! taken whole, with every field that they have, and nobody has to upgrade in a certain order. What is known of an id is kept for ever, because
+//! a schema never changes under its id. That an id is unknown is not kept: it may be registered later.
 
-use crate::walk::SchemaIds;
+use crate::walk::{SchemaIds, Standing};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use serde_json::Value;
 use std::sync::Arc;
-use wk_schemas::SCHEMA;
+use wk_schemas::Schema;
+use wk_store::rows::Columns;
 use wk_wire::registry::{self, RegistryError};
 
 /// Questions to the registry at once.
@@ -18,14 +20,14 @@ const QUESTIONS: usize = 16;
 pub(crate) struct Known {
     registry: registry::Client,
     ids: Arc<SchemaIds>,
-    ours: Value,
+    /// What the lake's columns will be once it holds records of every schema that was taken.
+    columns: Columns,
 }
 
 impl Known {
-    pub(crate) fn new(registry: registry::Client) -> Self {
-        let mut ours = serde_json::from_str(SCHEMA).expect("our schema is JSON");
-        without_docs(&mut ours);
-        Self { registry, ids: Arc::default(), ours }
+    /// Knows nothing yet, of a lake with these columns.
+    pub(crate) fn new(registry: registry::Client, columns: Columns) -> Self {
+        Self { registry, ids: Arc::default(), columns }
     }
 
     /// What is known now.
@@ -44,7 +46,7 @@ impl Known {
         if new.is_empty() {
             return Ok(());
         }
-        let answers: Vec<(i32, bool)> = stream::iter(new)
+        let mut answers: Vec<(i32, Arc<str>)> = stream::iter(new)
             .map(|id| {
                 let registry = self.registry.clone();
                 async move {
@@ -56,53 +58,78 @@ impl Known {
                 }
             })
             .buffer_unordered(QUESTIONS)
-            .try_filter_map(async |found| Ok(found.map(|(id, schema)| (id, self.is_ours(&schema)))))
+            .try_filter_map(async |found| Ok(found))
             .try_collect()
             .await?;
-        Arc::make_mut(&mut self.ids).extend(answers);
+        // Whichever was registered first has its columns first.
+        answers.sort_unstable_by_key(|(id, _)| *id);
+        for (id, text) in answers {
+            let standing = self.judge(&text).map_or_else(Standing::Other, Standing::Record);
+            if let Standing::Other(reason) = &standing {
+                tracing::warn!(id, reason, "records of this schema are set aside");
+            }
+            Arc::make_mut(&mut self.ids).insert(id, standing);
+        }
         Ok(())
     }
 
-    fn is_ours(&self, schema: &str) -> bool {
-        serde_json::from_str::<Value>(schema).is_ok_and(|mut schema| {
-            without_docs(&mut schema);
-            schema == self.ours
-        })
-    }
-}
-
-fn without_docs(schema: &mut Value) {
-    match schema {
-        Value::Object(members) => {
-            members.remove("doc");
-            members.values_mut().for_each(without_docs);
+    /// Takes a schema, or says why not.
+    fn judge(&mut self, text: &str) -> Result<Arc<Schema>, String> {
+        let schema = Schema::parse(text).map_err(|error| error.to_string())?;
+        let ours = Schema::ours();
+        if schema == *ours {
+            return Ok(ours);
         }
-        Value::Array(items) => items.iter_mut().for_each(without_docs),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        let differences = schema.differences(&ours);
+        if !differences.is_empty() {
+            return Err(differences.join("; "));
+        }
+        self.columns = self.columns.join(&Columns::of(&schema)).map_err(|problems| problems.join("; "))?;
+        Ok(Arc::new(schema))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::{Value, json};
+    use wk_schemas::SCHEMA;
 
     fn known() -> Known {
-        Known::new(registry::Client::new("http://127.0.0.1:1").unwrap())
+        Known::new(registry::Client::new("http://127.0.0.1:1").unwrap(), Columns::ours())
+    }
+
+    fn with(change: impl FnOnce(&mut Vec<Value>)) -> String {
+        let mut schema: Value = serde_json::from_str(SCHEMA).unwrap();
+        change(schema["fields"].as_array_mut().unwrap());
+        schema.to_string()
     }
 
     #[test]
     fn our_schema_is_ours_in_any_dress() {
-        let mut naked: Value = serde_json::from_str(SCHEMA).unwrap();
-        without_docs(&mut naked);
-        assert!(known().is_ours(SCHEMA));
-        assert!(known().is_ours(&naked.to_string()));
+        assert_eq!(known().judge(SCHEMA), Ok(Schema::ours()));
+        assert_eq!(known().judge(Schema::ours().text()), Ok(Schema::ours()));
     }
 
     #[test]
-    fn another_schema_is_not_ours() {
-        assert!(!known().is_ours(r#""string""#));
-        assert!(!known().is_ours("not json"));
-        assert!(!known().is_ours(&SCHEMA.replacen("\"seq\"", "\"sequence\"", 1)));
+    fn a_version_with_more_is_taken_and_one_that_contradicts_it_is_not() {
+        let mut known = known();
+        let region =
+            |shape: Value| with(|f| f.push(json!({"name": "region", "type": ["null", shape], "default": null})));
+        assert_eq!(known.judge(&region(json!("string"))).unwrap().fields().last().unwrap().0, "region");
+        // Both are compatible with ours, and not with each other: the first has given the lake a column.
+        let refused = known.judge(&region(json!("long"))).unwrap_err();
+        assert_eq!(refused, "`region` is \"long\", and \"string\" in the table");
+    }
+
+    #[test]
+    fn another_schema_is_not_ours_and_the_difference_is_said() {
+        assert!(known().judge(r#""string""#).unwrap_err().starts_with("it is not a record"));
+        assert!(known().judge("not json").unwrap_err().starts_with("it is not JSON"));
+        let renamed = with(|fields| {
+            fields.iter_mut().find(|f| f["name"] == "host").unwrap()["name"] = json!("machine");
+        });
+        assert_eq!(known().judge(&renamed).unwrap_err(), "`machine` is new and not nullable; `host` is missing");
     }
 
     #[tokio::test]

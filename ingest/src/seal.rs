@@ -79,7 +79,9 @@ impl Batch {
                         }
                         RowsError::Decode { .. } | RowsError::Column { .. } | RowsError::Symbol { .. } => {
                             let (rows, ..) = self.sort_out(ids, &unfaithful);
-                            offenders(&rows, &|rows| rows::decode(rows).is_ok(), &mut unfaithful);
+                            for rows in rows.chunk_by(|a, b| a.schema() == b.schema()) {
+                                offenders(rows, &|rows| rows::decode(rows).is_ok(), &mut unfaithful);
+                            }
                         }
                     }
                     if unfaithful.len() == known {
@@ -130,7 +132,8 @@ fn offenders(rows: &[Row], passes: &impl Fn(&[Row]) -> bool, found: &mut BTreeSe
 mod tests {
     use super::*;
     use crate::synthetic::Synthetic;
-    use wk_schemas::Topic;
+    use crate::walk::Standing;
+    use wk_schemas::{Schema, Topic};
     use wk_wire::frame;
 
     const SOURCE: Source = Source { topic: Topic::Events, partition: 0 };
@@ -154,7 +157,7 @@ mod tests {
     }
 
     fn ids() -> Arc<SchemaIds> {
-        Arc::new(SchemaIds::from([(1, true)]))
+        Arc::new(SchemaIds::from([(1, Standing::Record(Schema::ours()))]))
     }
 
     #[test]

@@ -6,7 +6,8 @@
 use crate::error::chain;
 use bytes::Bytes;
 use std::collections::HashMap;
-use wk_schemas::{CodecError, MAX_RECORD_BYTES, Timestamp};
+use std::sync::Arc;
+use wk_schemas::{CodecError, MAX_RECORD_BYTES, Schema, Timestamp};
 use wk_store::{Row, Source};
 use wk_wire::framing::FrameError;
 use wk_wire::{Message, unframe};
@@ -35,8 +36,17 @@ impl Taken {
     }
 }
 
-/// What is known of schema ids: `true` for those under which our records are written.
-pub type SchemaIds = HashMap<i32, bool>;
+/// What is known of schema ids.
+pub type SchemaIds = HashMap<i32, Standing>;
+
+/// What a schema of the registry is to us.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// That of an audit record: our own, or another version of it.
+    Record(Arc<Schema>),
+    /// None of an audit record that lies beside those of the lake, and why not.
+    Other(String),
+}
 
 /// Why a message is not a record.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -44,11 +54,19 @@ pub enum Refusal {
     /// No frame.
     #[error("not framed as a record")]
     Frame(#[from] FrameError),
-    /// Another schema, or none.
+    /// No schema that the registry knows.
     #[error("schema id {id} is not that of an audit record in the registry")]
     Schema {
         /// The id.
         id: i32,
+    },
+    /// A schema that is none of an audit record, or of one that does not lie beside those of the lake.
+    #[error("schema id {id} is not that of an audit record of this lake: {reason}")]
+    Incompatible {
+        /// The id.
+        id: i32,
+        /// What keeps it from being one, field by field.
+        reason: String,
     },
     /// Not one canonical record.
     #[error("not exactly one canonical record")]
@@ -93,16 +111,18 @@ pub fn schema_id(value: &[u8]) -> Option<i32> {
 /// [`Refusal`].
 pub fn walk(taken: &Taken, ids: &SchemaIds) -> Result<Row, Refusal> {
     let (id, datum) = unframe(&taken.value)?;
-    if !ids.get(&id).copied().unwrap_or(false) {
-        return Err(Refusal::Schema { id });
-    }
+    let schema = match ids.get(&id) {
+        Some(Standing::Record(schema)) => schema,
+        Some(Standing::Other(reason)) => return Err(Refusal::Incompatible { id, reason: reason.clone() }),
+        None => return Err(Refusal::Schema { id }),
+    };
     if datum.len() > MAX_RECORD_BYTES {
         return Err(Refusal::TooBig { bytes: datum.len() });
     }
     let recorded_at = taken.timestamp_ms.and_then(|ms| ms.checked_mul(1000)).map(Timestamp).ok_or(Refusal::NoTime)?;
     let Source { topic, partition } = taken.source;
     let datum = taken.value.slice_ref(datum);
-    let row = Row::read(topic, partition, taken.offset, recorded_at, datum).map_err(Refusal::Codec)?;
+    let row = Row::read_as(schema, topic, partition, taken.offset, recorded_at, datum).map_err(Refusal::Codec)?;
     let session_id = row.session_id();
     if session_id.as_bytes() == taken.key { Ok(row) } else { Err(Refusal::Key { session_id: session_id.to_owned() }) }
 }
@@ -118,7 +138,7 @@ mod tests {
     const ID: i32 = 7;
 
     fn ids() -> SchemaIds {
-        SchemaIds::from([(ID, true), (8, false)])
+        SchemaIds::from([(ID, Standing::Record(Schema::ours())), (8, Standing::Other("`seq` is missing".into()))])
     }
 
     fn taken(key: &[u8], value: Vec<u8>) -> Taken {
@@ -152,8 +172,8 @@ mod tests {
             (frame(ID, &two), "not exactly one canonical record: "),
             (frame(ID, cut), "not exactly one canonical record: "),
             (frame(ID, b""), "not exactly one canonical record: the record is cut short at byte 0"),
-            (frame(8, &datum), "schema id 8 is not that of an audit record"),
-            (frame(9, &datum), "schema id 9 is not that of an audit record"),
+            (frame(8, &datum), "schema id 8 is not that of an audit record of this lake: `seq` is missing"),
+            (frame(9, &datum), "schema id 9 is not that of an audit record in the registry"),
             (frame(ID, &vec![0; MAX_RECORD_BYTES + 1]), "the record has 900001 bytes, more than 900000"),
         ] {
             let found = reason(&key, value);

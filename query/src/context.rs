@@ -6,11 +6,13 @@ use crate::error::{QueryError, TooMuch, from_planner};
 use crate::guard;
 use crate::limits::Limits;
 use crate::records::{Pinned, Records, STORE};
+use crate::schema::{file_schema, viewed};
 use crate::stop::{Stop, stoppable};
 use crate::views;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use datafusion::catalog::{SchemaProvider, TableProvider};
+use datafusion::catalog::memory::{MemoryCatalogProvider, MemoryCatalogProviderList, MemorySchemaProvider};
+use datafusion::catalog::{CatalogProvider as _, CatalogProviderList, SchemaProvider, TableProvider};
 use datafusion::common::{DataFusionError, TableReference};
 use datafusion::datasource::ViewTable;
 use datafusion::execution::SendableRecordBatchStream;
@@ -20,6 +22,7 @@ use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::physical_plan::execute_stream;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::StreamExt as _;
+use object_store::ObjectStore;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::runtime::{Builder, Runtime};
@@ -27,6 +30,7 @@ use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use wk_schemas::body::QueryRun;
 use wk_store::Lake;
+use wk_store::rows::Columns;
 
 /// Catalog and schema that the views live in.
 const CATALOG: &str = "lake";
@@ -159,12 +163,16 @@ impl Engine {
     /// A context for one question: the shared catalog, one version of the table, memory of its own.
     fn pin(&self, pinned: Pinned) -> Result<SessionContext, DataFusionError> {
         let state = self.context.state();
+        let columns = Arc::clone(&pinned.snapshot.columns);
         // The catalog is there; making the default one again would put an empty one in its place.
         let config =
             state.config().clone().with_create_default_catalog_and_schema(false).with_extension(Arc::new(pinned));
         let runtime = self.limits.runtime(state.runtime_env())?;
-        let state = SessionStateBuilder::new_from_existing(state).with_config(config).with_runtime_env(runtime).build();
-        Ok(SessionContext::new_with_state(state))
+        let mut builder = SessionStateBuilder::new_from_existing(state).with_config(config).with_runtime_env(runtime);
+        if let Some(catalogs) = wider(&columns, self.lake.files().store())? {
+            builder = builder.with_catalog_list(catalogs);
+        }
+        Ok(SessionContext::new_with_state(builder.build()))
     }
 }
 
@@ -319,8 +327,30 @@ fn context(lake: &Lake, config: &Config, threads: usize) -> Result<SessionContex
     let context = SessionContext::new_with_state(state);
     guard::disarm(&context)?;
     context.register_udf(views::ordinals());
-    context.register_table(TableReference::bare("records"), Arc::new(Records::new(store)))?;
+    context.register_table(TableReference::bare("records"), Arc::new(Records::new(store, file_schema())))?;
     Ok(context)
+}
+
+/// A catalog of its own for a lake that has more columns than this program writes: records of a newer version gave it those.
+///
+/// A column that a program of this version knows and the lake does not have yet is there all the same, and null.
+fn wider(
+    columns: &Columns,
+    store: Arc<dyn ObjectStore>,
+) -> Result<Option<Arc<dyn CatalogProviderList>>, DataFusionError> {
+    let ours = Columns::ours();
+    let all = columns.join(&ours).map_err(|problems| DataFusionError::Plan(problems.join("; ")))?;
+    // A lake's log may have them in another order than this program.
+    if ours.join(columns).is_ok_and(|all| all == ours) {
+        return Ok(None);
+    }
+    let schema = MemorySchemaProvider::new();
+    schema.register_table("records".into(), Arc::new(Records::new(store, viewed(&all.schema()))))?;
+    let catalog = MemoryCatalogProvider::new();
+    catalog.register_schema(SCHEMA, Arc::new(schema))?;
+    let catalogs = MemoryCatalogProviderList::new();
+    catalogs.register_catalog(CATALOG.into(), Arc::new(catalog));
+    Ok(Some(Arc::new(catalogs)))
 }
 
 /// Plans a question and starts it.

@@ -15,6 +15,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use wk_schemas::Timestamp;
 use wk_store::DataFile;
+use wk_store::rows::KindName;
 
 /// The files that may hold rows for which the filter is true.
 pub(crate) fn prune(
@@ -62,7 +63,7 @@ impl Known<'_> {
                 Some(if upper { high } else { low })
             })),
             "kind" => Some(self.texts(|file| {
-                let kinds = file.stats.kinds.keys().map(|kind| kind.as_str());
+                let kinds = file.stats.kinds.keys().map(KindName::as_str);
                 if upper { kinds.max() } else { kinds.min() }
             })),
             "topic" => Some(self.texts(|file| {
@@ -118,7 +119,7 @@ impl PruningStatistics for Known<'_> {
         let asked: Option<HashSet<&str>> = values.iter().map(|value| value.try_as_str().flatten()).collect();
         let asked = asked?;
         let known = |file: &Arc<DataFile>| {
-            let has = |kind: &wk_schemas::Kind| asked.contains(kind.as_str());
+            let has = |kind: &KindName| asked.contains(kind.as_str());
             if file.stats.kinds.keys().all(has) {
                 Some(true)
             } else if file.stats.kinds.keys().any(has) {

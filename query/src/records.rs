@@ -6,7 +6,7 @@
 
 use crate::error::TooMuch;
 use crate::prune::prune;
-use crate::schema::{day, file_schema};
+use crate::schema::day;
 use arrow::datatypes::{Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
@@ -46,8 +46,9 @@ pub(crate) struct Records {
 }
 
 impl Records {
-    pub(crate) fn new(store: Arc<dyn ObjectStore>) -> Self {
-        let schema = TableSchema::builder(file_schema()).with_table_partition_cols(vec![Arc::new(day())]).build();
+    /// The table with these columns, and its day.
+    pub(crate) fn new(store: Arc<dyn ObjectStore>, columns: SchemaRef) -> Self {
+        let schema = TableSchema::builder(columns).with_table_partition_cols(vec![Arc::new(day())]).build();
         Self { schema, store }
     }
 

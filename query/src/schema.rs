@@ -7,15 +7,18 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use std::sync::{Arc, LazyLock};
 use wk_store::rows;
 
-static FILE: LazyLock<SchemaRef> = LazyLock::new(|| {
+static FILE: LazyLock<SchemaRef> = LazyLock::new(|| viewed(&rows::schema()));
+
+/// The columns of files as questions see them.
+pub(crate) fn viewed(schema: &Schema) -> SchemaRef {
     let view = |field: &Arc<Field>| match field.data_type() {
         DataType::Utf8 => Arc::new(field.as_ref().clone().with_data_type(DataType::Utf8View)),
         _ => Arc::clone(field),
     };
-    Arc::new(Schema::new(rows::schema().fields().iter().map(view).collect::<Vec<_>>()))
-});
+    Arc::new(Schema::new(schema.fields().iter().map(view).collect::<Vec<_>>()))
+}
 
-/// The columns that the files hold.
+/// The columns that the files hold of this program's own records.
 pub(crate) fn file_schema() -> SchemaRef {
     Arc::clone(&FILE)
 }

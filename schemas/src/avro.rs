@@ -44,10 +44,13 @@ pub enum Shape {
     /// An array of one type.
     Array(Box<Shape>),
     /// A named enum and its symbols.
-    Enum(&'static str, &'static [&'static str]),
-    /// A named record: its doc, and each field's name, doc and type.
-    Record(&'static str, String, Vec<(&'static str, String, Shape)>),
+    Enum(String, Vec<String>),
+    /// A named record: its doc, and its fields.
+    Record(String, String, Vec<Field>),
 }
+
+/// A field of a record: its name, its doc and its type.
+pub type Field = (String, String, Shape);
 
 /// The bytes still to be read.
 #[derive(Debug, Clone)]
@@ -154,10 +157,11 @@ impl<'a> Input<'a> {
     /// # Errors
     /// As [`Input::long`], and [`CodecError::UnknownSymbol`].
     #[inline]
-    pub fn symbol(&mut self, name: &'static str, symbols: usize) -> Result<usize, CodecError> {
+    pub fn symbol(&mut self, name: &str, symbols: usize) -> Result<usize, CodecError> {
         let at = self.at;
         let index = self.long()?;
-        usize::try_from(index).ok().filter(|i| *i < symbols).ok_or(CodecError::UnknownSymbol { at, name, index })
+        let unknown = || CodecError::UnknownSymbol { at, name: name.to_owned(), index };
+        usize::try_from(index).ok().filter(|i| *i < symbols).ok_or_else(unknown)
     }
 }
 
@@ -317,7 +321,7 @@ impl<T: Avro> Avro for Option<T> {
 }
 
 /// Reads the one block header of an array; `None` for an empty one.
-fn block(input: &mut Input<'_>) -> Result<Option<i64>, CodecError> {
+pub(crate) fn block(input: &mut Input<'_>) -> Result<Option<i64>, CodecError> {
     let at = input.position();
     match input.long()? {
         0 => Ok(None),
@@ -326,7 +330,7 @@ fn block(input: &mut Input<'_>) -> Result<Option<i64>, CodecError> {
     }
 }
 
-fn end_of_blocks(input: &mut Input<'_>) -> Result<(), CodecError> {
+pub(crate) fn end_of_blocks(input: &mut Input<'_>) -> Result<(), CodecError> {
     let at = input.position();
     match input.long()? {
         0 => Ok(()),
@@ -397,9 +401,9 @@ macro_rules! avro_record {
             }
             fn shape() -> $crate::avro::Shape {
                 $crate::avro::Shape::Record(
-                    stringify!($name),
+                    stringify!($name).to_owned(),
                     $crate::avro::doc(&[$($doc),+]),
-                    vec![$((stringify!($field), $crate::avro::doc(&[$($fdoc),+]), <$ty as $crate::avro::Avro>::shape()),)*],
+                    vec![$((stringify!($field).to_owned(), $crate::avro::doc(&[$($fdoc),+]), <$ty as $crate::avro::Avro>::shape()),)*],
                 )
             }
         }
@@ -456,7 +460,10 @@ macro_rules! avro_enum {
                 input.symbol(stringify!($name), Self::ALL.len()).map(drop)
             }
             fn shape() -> $crate::avro::Shape {
-                $crate::avro::Shape::Enum(stringify!($name), Self::SYMBOLS)
+                $crate::avro::Shape::Enum(
+                    stringify!($name).to_owned(),
+                    Self::SYMBOLS.iter().map(|symbol| (*symbol).to_owned()).collect(),
+                )
             }
         }
     };

@@ -95,7 +95,7 @@ pub fn walk(datum: &[u8]) -> Result<HeaderView<'_>, CodecError> {
 pub fn shape() -> Shape {
     let mut fields = Header::shapes();
     fields.extend(Body::shapes());
-    Shape::Record("AuditRecord", String::new(), fields)
+    Shape::Record("AuditRecord".to_owned(), String::new(), fields)
 }
 
 /// Bytes that are not exactly one canonical record.
@@ -135,7 +135,7 @@ pub enum CodecError {
         /// Where.
         at: usize,
         /// Name of the enum.
-        name: &'static str,
+        name: String,
         /// The index that was found.
         index: i64,
     },

@@ -13,6 +13,7 @@ pub mod command;
 pub mod digest;
 pub mod ids;
 pub mod record;
+pub mod schema;
 pub mod sigma;
 pub mod time;
 pub mod topic;
@@ -23,6 +24,7 @@ pub use codec::{CodecError, MAX_RECORD_BYTES};
 pub use digest::{Chain, Digest};
 pub use ids::{RecordId, SessionId};
 pub use record::{Header, Origin, Record};
+pub use schema::Schema;
 pub use time::Timestamp;
 pub use topic::Topic;
 

@@ -1,6 +1,6 @@
 //! The record: one header, one body.
 
-use crate::avro::{Avro, Input, Shape, avro_enum, doc};
+use crate::avro::{Avro, Field, Input, avro_enum, doc};
 use crate::body::{Body, Kind};
 use crate::codec::CodecError;
 use crate::digest::Digest;
@@ -43,10 +43,10 @@ macro_rules! header {
             pub(crate) fn read(input: &mut Input<'_>) -> Result<(Self, Kind), CodecError> {
                 Ok((Self { $($field: <$ty>::read(input)?,)* }, Kind::read(input)?))
             }
-            pub(crate) fn shapes() -> Vec<(&'static str, String, Shape)> {
+            pub(crate) fn shapes() -> Vec<Field> {
                 vec![
-                    $((stringify!($field), doc(&[$($fdoc),+]), <$ty as Avro>::shape()),)*
-                    ("kind", "Which of the sub-records below is set.".to_owned(), Kind::shape()),
+                    $((stringify!($field).to_owned(), doc(&[$($fdoc),+]), <$ty as Avro>::shape()),)*
+                    ("kind".to_owned(), "Which of the sub-records below is set.".to_owned(), Kind::shape()),
                 ]
             }
         }

@@ -87,7 +87,7 @@ fn a_padded_number_and_a_split_array_are_refused() {
 }
 
 /// Any value of a shape. Fields that hold ids and digests are known by their names.
-fn value(name: &'static str, shape: &Shape) -> BoxedStrategy<Value> {
+fn value(name: &str, shape: &Shape) -> BoxedStrategy<Value> {
     let uuid = || any::<u128>().prop_map(|n| Value::String(uuid::Uuid::from_u128(n).to_string()));
     match shape {
         Shape::Primitive("string", _)
@@ -115,11 +115,13 @@ fn value(name: &'static str, shape: &Shape) -> BoxedStrategy<Value> {
             .boxed(),
         Shape::Array(inner) => proptest::collection::vec(value(name, inner), 0..4).prop_map(Value::Array).boxed(),
         Shape::Enum(_, symbols) => {
-            (0..symbols.len()).prop_map(|i| Value::Enum(u32::try_from(i).unwrap(), symbols[i].to_owned())).boxed()
+            let symbols = symbols.clone();
+            (0..symbols.len()).prop_map(move |i| Value::Enum(u32::try_from(i).unwrap(), symbols[i].clone())).boxed()
         }
         Shape::Record(_, _, fields) => fields
             .iter()
-            .map(|(name, _, shape)| value(name, shape).prop_map(|v| ((*name).to_owned(), v)).boxed())
+            .map(|(name, _, shape)| (name.clone(), value(name, shape)))
+            .map(|(name, value)| value.prop_map(move |v| (name.clone(), v)).boxed())
             .collect::<Vec<_>>()
             .prop_map(Value::Record)
             .boxed(),
@@ -145,7 +147,8 @@ fn record() -> BoxedStrategy<Value> {
                         }
                         (None, shape) => value(name, shape),
                     };
-                    strategy.prop_map(|v| ((*name).to_owned(), v)).boxed()
+                    let name = name.clone();
+                    strategy.prop_map(move |v| (name.clone(), v)).boxed()
                 })
                 .collect::<Vec<_>>()
         })

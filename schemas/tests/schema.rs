@@ -8,13 +8,13 @@ use wk_schemas::{SCHEMA, codec};
 const NAMESPACE: &str = "watchkeeper.v1";
 
 /// Renders a shape as Avro JSON; a named type is written out once and named from then on.
-fn render(shape: &Shape, doc: Option<&str>, seen: &mut BTreeSet<&'static str>) -> Json {
+fn render(shape: &Shape, doc: Option<&str>, seen: &mut BTreeSet<String>) -> Json {
     match shape {
         Shape::Primitive(name, None) => json!(name),
         Shape::Primitive(name, Some(logical)) => json!({"type": name, "logicalType": logical}),
         Shape::Optional(inner) => json!(["null", render(inner, None, seen)]),
         Shape::Array(inner) => json!({"type": "array", "items": render(inner, None, seen)}),
-        Shape::Enum(name, _) | Shape::Record(name, _, _) if !seen.insert(name) => json!(name),
+        Shape::Enum(name, _) | Shape::Record(name, _, _) if !seen.insert(name.clone()) => json!(name),
         Shape::Enum(name, symbols) => {
             json!({"type": "enum", "name": name, "symbols": symbols, "default": "UNSPECIFIED"})
         }

@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 use uuid::Uuid;
-use wk_schemas::{Digest, Timestamp, Topic, codec};
+use wk_schemas::{Digest, Schema, Timestamp, Topic, codec};
 use wk_store::merkle::proof::prove;
 use wk_store::merkle::records::record_leaf;
 use wk_store::rows::Encoder;
@@ -118,7 +118,7 @@ fn stages(lake: &Lake) {
         });
         for batch in &batches {
             let datums: Vec<Vec<u8>> = timed(&mut encode, || {
-                let encoder = Encoder::new(batch).expect("it encodes");
+                let encoder = Encoder::new(&Schema::ours(), batch).expect("it encodes");
                 (0..batch.num_rows())
                     .map(|row| {
                         let mut datum = Vec::with_capacity(512);

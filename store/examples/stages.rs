@@ -12,7 +12,7 @@ use ed25519_dalek::SigningKey;
 use ingest::synthetic::{Sample, Synthetic};
 use std::time::{Duration, Instant};
 use uuid::Uuid;
-use wk_schemas::Timestamp;
+use wk_schemas::{Schema, Timestamp};
 use wk_store::rows::{self, Encoder};
 use wk_store::{Commit, Lake, Range, Row, Writer};
 
@@ -63,7 +63,7 @@ async fn main() {
         decode += begun.elapsed();
 
         let begun = Instant::now();
-        let encoder = Encoder::new(&batch).expect("it encodes");
+        let encoder = Encoder::new(&Schema::ours(), &batch).expect("it encodes");
         let mut datum = Vec::new();
         for row in 0..batch.num_rows() {
             datum.clear();

@@ -13,16 +13,19 @@ use crate::stats::{self, Stats};
 use arrow::array::RecordBatch;
 use bytes::Bytes;
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 use uuid::Uuid;
-use wk_schemas::{Digest, Timestamp};
+use wk_schemas::{Digest, Schema, Timestamp};
 
 /// A commit, ready to be made.
 #[derive(Debug, Clone)]
 pub struct Commit {
     pub(crate) id: Uuid,
-    at: Timestamp,
+    pub(crate) at: Timestamp,
     pub(crate) ranges: Vec<Range>,
     pub(crate) files: Vec<NewFile>,
+    /// Every schema that records of it were written with.
+    pub(crate) schemas: Vec<Arc<Schema>>,
 }
 
 /// A data file that is not yet on disk.
@@ -97,12 +100,20 @@ impl Commit {
     pub fn prepare(id: Uuid, at: Timestamp, rows: Vec<Row>, mut ranges: Vec<Range>) -> Result<Self, PrepareError> {
         ranges.sort_by_key(Range::source);
         check(&rows, &ranges)?;
-        let mut days: BTreeMap<i64, Vec<Row>> = BTreeMap::new();
+        // A file's records are of one day and of one schema: that a second is in use is rare, and passes.
+        let mut piles: BTreeMap<(i64, [u8; 32]), Vec<Row>> = BTreeMap::new();
         for row in rows {
-            days.entry(layout::day_number(row.recorded_at)).or_default().push(row);
+            let pile = (layout::day_number(row.recorded_at), row.schema.fingerprint().0);
+            piles.entry(pile).or_default().push(row);
         }
-        let files = days.into_values().map(|rows| seal(rows, at, id, Order::Time)).collect::<Result<_, _>>()?;
-        Ok(Self { id, at, ranges, files })
+        let mut schemas: Vec<Arc<Schema>> = Vec::new();
+        for schema in piles.values().filter_map(|rows| Some(rows.first()?.schema())) {
+            if !schemas.iter().any(|known| known == schema) {
+                schemas.push(Arc::clone(schema));
+            }
+        }
+        let files = piles.into_values().map(|rows| seal(rows, at, id, Order::Time)).collect::<Result<_, _>>()?;
+        Ok(Self { id, at, ranges, files, schemas })
     }
 
     /// The id that tells this commit from another writer's.
@@ -175,19 +186,20 @@ fn incomplete(range: &Range) -> PrepareError {
 /// The most rows, and the most bytes of records, that are columns in memory at once.
 const PIECE: (usize, usize) = (8192, 32 << 20);
 
-/// Makes one data file out of the rows of one day, piece after piece: what a file takes in memory beside its rows does not grow with them.
+/// Makes one data file out of the rows of one day and one schema, piece after piece: what a file takes in memory beside its rows does not grow with them.
 pub(crate) fn seal(mut rows: Vec<Row>, at: Timestamp, id: Uuid, order: Order) -> Result<NewFile, PrepareError> {
     layout::sort(&mut rows, order);
     let stats = stats::gather(&rows);
     let sessions = rows.iter().map(Row::session_id).collect::<HashSet<_>>().len();
-    let decoder = Decoder::new(stats.kinds.keys().copied());
-    let mut file = FileWriter::new(&decoder.schema(), &stats, sessions, order)?;
+    let of = Arc::clone(&rows[0].schema);
+    let decoder = Decoder::new(&of, stats.kinds.keys().cloned());
+    let mut file = FileWriter::new(&of, &decoder.schema(), &stats, sessions, order)?;
     let mut edge = tree::Edge::default();
     let mut rest = &rows[..];
     while !rest.is_empty() {
         let (piece, after) = rest.split_at(piece(rest));
         let batch = decoder.decode(piece)?;
-        prove(piece, &batch, &mut edge)?;
+        prove(&of, piece, &batch, &mut edge)?;
         file.write(&batch)?;
         rest = after;
     }
@@ -195,7 +207,10 @@ pub(crate) fn seal(mut rows: Vec<Row>, at: Timestamp, id: Uuid, order: Order) ->
     drop(rows);
     let bytes = Bytes::from(file.finish()?);
     let path = layout::file_path(&day, &stats.held, id, order);
-    let add = add(&path, &day, &bytes, &stats, edge.root(), at);
+    let mut add = add(&path, &day, &bytes, &stats, edge.root(), at);
+    if of != Schema::first() {
+        add.tags.insert(tag::SCHEMA.to_owned(), of.fingerprint().to_hex());
+    }
     Ok(NewFile { path, bytes, add })
 }
 
@@ -211,8 +226,8 @@ fn piece(rows: &[Row]) -> usize {
 }
 
 /// Reads every record back out of the columns, compares it with what came in, and adds its leaf to the file's tree.
-fn prove(rows: &[Row], batch: &RecordBatch, edge: &mut tree::Edge) -> Result<(), RowsError> {
-    let encoder = Encoder::new(batch)?;
+fn prove(of: &Schema, rows: &[Row], batch: &RecordBatch, edge: &mut tree::Edge) -> Result<(), RowsError> {
+    let encoder = Encoder::new(of, batch)?;
     let mut datum = Vec::with_capacity(4096);
     for (index, row) in rows.iter().enumerate() {
         datum.clear();

@@ -95,9 +95,10 @@ pub fn plan(
     today: &str,
     limits: &Limits,
 ) -> Option<Vec<Arc<DataFile>>> {
-    let mut days: BTreeMap<&str, [Vec<&Arc<DataFile>>; 2]> = BTreeMap::new();
+    // Records of two schemas do not lie in one file.
+    let mut days: BTreeMap<(&str, Option<[u8; 32]>), [Vec<&Arc<DataFile>>; 2]> = BTreeMap::new();
     for file in snapshot.files.iter().filter(|file| !skipped.contains(&file.path)) {
-        let [time, session] = days.entry(&file.day).or_default();
+        let [time, session] = days.entry((&file.day, file.schema.map(|schema| schema.0))).or_default();
         match file.order {
             Order::Time => time.push(file),
             // One that is half full is not written again: with those that follow it would be over the limit soon.
@@ -105,7 +106,7 @@ pub fn plan(
             Order::Session => {}
         }
     }
-    days.into_iter().find_map(|(day, [time, session])| {
+    days.into_iter().find_map(|((day, _), [time, session])| {
         let piled_up =
             |files: &[_], least| files.len() >= if day < today { least } else { limits.files_min.max(least) };
         if piled_up(&time, 1) {
@@ -127,13 +128,13 @@ fn take(files: &[&Arc<DataFile>], limits: &Limits) -> Vec<Arc<DataFile>> {
 
 /// Reads the files and writes their records, in memory, as one file in the order of sessions.
 ///
-/// `inputs` are files of one day. The same arguments give the same bytes.
+/// `inputs` are files of one day, whose records were written with one schema. The same arguments give the same bytes.
 ///
 /// # Errors
 /// [`CompactError`]. A file that is not what was committed stops it: a compaction must not bless it.
 ///
 /// # Panics
-/// When there are no files, or they are of several days.
+/// When there are no files, or they are of several days or schemas.
 pub async fn prepare(
     files: &Files,
     inputs: Vec<Arc<DataFile>>,
@@ -141,8 +142,8 @@ pub async fn prepare(
     at: Timestamp,
 ) -> Result<Rewrite, CompactError> {
     assert!(
-        !inputs.is_empty() && inputs.iter().all(|file| file.day == inputs[0].day),
-        "a compaction takes files of one day"
+        !inputs.is_empty() && inputs.iter().all(|file| (&file.day, file.schema) == (&inputs[0].day, inputs[0].schema)),
+        "a compaction takes files of one day and one schema"
     );
     let mut read = Vec::with_capacity(inputs.len());
     for file in &inputs {
@@ -179,9 +180,9 @@ fn rewrite(read: Vec<(Arc<DataFile>, Bytes)>, id: Uuid, at: Timestamp) -> Result
 fn rows(bytes: &Bytes) -> Result<(Vec<Row>, Digest), String> {
     let mut rows = Vec::new();
     let mut edge = Edge::default();
-    read_each(bytes, |source, offset, recorded_at, datum| {
+    read_each(bytes, |schema, source, offset, recorded_at, datum| {
         let datum = Bytes::copy_from_slice(datum);
-        let row = Row::read(source.topic, source.partition, offset, recorded_at, datum);
+        let row = Row::read_as(schema, source.topic, source.partition, offset, recorded_at, datum);
         let row = row.map_err(|e: CodecError| format!("{source}@{offset}: {e}"))?;
         edge.push(leaf(&row), |_, _| {});
         rows.push(row);

@@ -5,6 +5,7 @@
 //! records/_delta_log/00000000000000000012.json   commitInfo, txn per topic-partition, add per file
 //! records/_delta_log/00000000000000000013.json   commitInfo, remove per file that was read, add: a compaction
 //! records/_delta_log/00000000000000000014.json   commitInfo with a signed act, remove per file: a removal by retention
+//! records/_delta_log/00000000000000000015.json   commitInfo, metaData: more columns, before the first file that has them
 //! ```
 //! Reader version 1, writer version 2 (`delta.appendOnly`): any Delta reader reads it. Log clean-up is off, because leaf N of the Merkle log
 //! is the bytes of commit N and an auditor wants to see them years later. A removal is the one exception to `delta.appendOnly`, which keeps other
@@ -30,9 +31,16 @@ pub mod tag {
     pub const ORDER: &str = "watchkeeper.order";
     /// The value of [`ORDER`] in a file that a compaction wrote.
     pub const SESSION: &str = "session";
+    /// Fingerprint of the schema that the file's records were written with, hex, when it is not the first that was released.
+    pub const SCHEMA: &str = "watchkeeper.schema";
     /// In a checkpoint: the commit that brought the file.
     pub const VERSION: &str = "watchkeeper.version";
 }
+
+/// What this program can do as a reader of Delta tables.
+pub(crate) const READER_VERSION: u64 = 1;
+/// What it can do as a writer.
+pub(crate) const WRITER_VERSION: u64 = 2;
 
 /// One line of a commit.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -55,7 +63,7 @@ pub(crate) enum Action {
 pub struct CommitInfo {
     /// Milliseconds since 1970.
     pub timestamp: i64,
-    /// WRITE, OPTIMIZE, DELETE, SET LEGAL HOLD or CREATE TABLE.
+    /// WRITE, OPTIMIZE, DELETE, SET LEGAL HOLD, ADD COLUMNS or CREATE TABLE.
     pub operation: String,
     /// For other readers.
     #[serde(default)]
@@ -188,13 +196,13 @@ pub(crate) fn create(id: &str, commit_id: &str, at_ms: i64) -> Vec<Action> {
     ];
     vec![
         Action::CommitInfo(info("CREATE TABLE", commit_id, at_ms, Vec::new())),
-        Action::Protocol(serde_json::json!({"minReaderVersion": 1, "minWriterVersion": 2})),
+        Action::Protocol(serde_json::json!({"minReaderVersion": READER_VERSION, "minWriterVersion": WRITER_VERSION})),
         Action::MetaData(MetaData {
             id: id.to_owned(),
             name: "records".into(),
             description: "What AI agents did, as recorded by Watchkeeper".into(),
             format: serde_json::json!({"provider": "parquet", "options": {}}),
-            schema_string: crate::rows::delta_schema(),
+            schema_string: crate::rows::Columns::ours().to_delta(),
             partition_columns: vec![crate::rows::DAY.into()],
             created_time: at_ms,
             configuration: configuration.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
@@ -223,6 +231,12 @@ pub(crate) fn rearranged(commit_id: &str, at_ms: i64, arrangement: Arrangement) 
     let info = info("OPTIMIZE", commit_id, at_ms, Vec::new());
     let watchkeeper = info.watchkeeper.map(|ours| Provenance { arrangement: Some(arrangement), ..ours });
     CommitInfo { watchkeeper, ..info }
+}
+
+/// The commit that gives the table more columns.
+pub(crate) fn widen(meta: &MetaData, columns: &crate::rows::Columns, commit_id: &str, at_ms: i64) -> Vec<Action> {
+    let meta = MetaData { schema_string: columns.to_delta(), ..meta.clone() };
+    vec![Action::CommitInfo(info("ADD COLUMNS", commit_id, at_ms, Vec::new())), Action::MetaData(meta)]
 }
 
 /// How far a partition has been read, after a range.

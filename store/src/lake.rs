@@ -7,11 +7,11 @@
 //! A replay goes on from the commit it has reached: [`Lake::refresh`] reads what is new and nothing else.
 
 use crate::checkpoint;
-use crate::delta::{self, Action, Add, tag};
+use crate::delta::{self, Action, Add, MetaData, tag};
 use crate::files::{Files, FilesError, PutNew};
 use crate::layout::Order;
 use crate::offsets::Offsets;
-use crate::rows;
+use crate::rows::{self, Columns};
 use crate::stats::Stats;
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
@@ -49,6 +49,12 @@ pub struct Snapshot {
     pub files: Vec<Arc<DataFile>>,
     /// Where every partition goes on.
     pub offsets: Offsets,
+    /// The columns of the table, which may be more than this program writes by itself.
+    pub columns: Arc<Columns>,
+    /// The table's identity, once it has been read.
+    pub(crate) meta: Option<Arc<MetaData>>,
+    /// Why this program must not write to it, if so.
+    pub(crate) not_ours_to_write: Option<String>,
     /// Versions and ids of the newest commits, the newest last: what settles a lost answer. Others may have committed since.
     recent: VecDeque<(Version, String)>,
 }
@@ -74,6 +80,8 @@ pub struct DataFile {
     pub version: Version,
     /// The order of its rows.
     pub order: Order,
+    /// Fingerprint of the schema that its records were written with; `None` for the first that was released.
+    pub schema: Option<Digest>,
 }
 
 /// The lake could not be read.
@@ -96,6 +104,12 @@ pub enum OpenError {
     Hole {
         /// The commit.
         version: Version,
+    },
+    /// The lake was made by a newer program, in a way that this one cannot read.
+    #[error("the lake needs a newer version of this program to be read: {reason}")]
+    Newer {
+        /// What it needs.
+        reason: String,
     },
     /// A commit cannot be read.
     #[error("commit {version} is not readable: {reason}")]
@@ -316,6 +330,9 @@ impl Snapshot {
             lake_id: String::new(),
             files: Vec::new(),
             offsets: Offsets::default(),
+            columns: Arc::new(Columns::ours()),
+            meta: None,
+            not_ours_to_write: None,
             recent: VecDeque::new(),
         }
     }
@@ -334,10 +351,17 @@ impl Snapshot {
             match action {
                 Action::CommitInfo(info) => self.remember(version, info),
                 Action::MetaData(meta) => {
-                    if meta.schema_string != rows::delta_schema() {
-                        return Err(bad("its schema is not the one that this program writes".into()));
+                    let columns = Columns::read(&meta.schema_string).map_err(bad)?;
+                    columns.join(&Columns::ours()).map_err(|problems| {
+                        bad(format!("its columns are not those of records: {}", problems.join("; ")))
+                    })?;
+                    if let [first, ..] = columns.unknown() {
+                        let reason = format!("its column `{first}` is of a type that this version does not know");
+                        self.not_ours_to_write = Some(reason);
                     }
-                    self.lake_id = meta.id;
+                    self.lake_id.clone_from(&meta.id);
+                    self.columns = Arc::new(columns);
+                    self.meta = Some(Arc::new(meta));
                 }
                 Action::Txn(txn) => {
                     if let Some(source) = delta::txn_source(&txn) {
@@ -353,13 +377,27 @@ impl Snapshot {
                 }
                 // The table is append-only: what is taken out has come in again in another file, and each record is to be seen once.
                 Action::Remove(remove) => drop(gone.insert(format!("records/{}", remove.path))),
-                Action::Protocol(_) | Action::Other(_) => {}
+                Action::Protocol(protocol) => self.asks_for(&protocol)?,
+                Action::Other(_) => {}
             }
         }
         if !gone.is_empty() {
             self.files.retain(|file| !gone.contains(&file.path));
         }
         self.version = version;
+        Ok(())
+    }
+
+    /// Holds what the table asks of its readers and writers against what this program can do.
+    fn asks_for(&mut self, protocol: &serde_json::Value) -> Result<(), OpenError> {
+        let asks = |key: &str| protocol[key].as_u64().unwrap_or(u64::MAX);
+        let reason = |who: &str, key: &str| format!("its protocol asks for {who} of version {}", protocol[key]);
+        if asks("minReaderVersion") > delta::READER_VERSION {
+            return Err(OpenError::Newer { reason: reason("readers", "minReaderVersion") });
+        }
+        if asks("minWriterVersion") > delta::WRITER_VERSION {
+            self.not_ours_to_write = Some(reason("writers", "minWriterVersion"));
+        }
         Ok(())
     }
 
@@ -394,6 +432,10 @@ impl DataFile {
             sha256: Digest::from_hex(tag(tag::SHA256)?)?,
             merkle_root: Digest::from_hex(tag(tag::MERKLE_ROOT)?)?,
             path: format!("records/{}", add.path),
+            schema: match tag(tag::SCHEMA) {
+                Some(hex) => Some(Digest::from_hex(hex)?),
+                None => None,
+            },
             order: if tag(tag::ORDER) == Some(tag::SESSION) { Order::Session } else { Order::Time },
             stats,
             version,

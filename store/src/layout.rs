@@ -13,7 +13,7 @@
 //! ```
 //! Such a file is large and is kept, so it has bloom filters on the texts that people look for, too ([`NEEDLES`]).
 
-use crate::rows::Row;
+use crate::rows::{KindName, Row};
 use crate::stats::{Held, Stats};
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -21,12 +21,12 @@ use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::errors::ParquetError;
-use parquet::file::metadata::{KeyValue, SortingColumn};
+use parquet::file::metadata::{FileMetaData, KeyValue, SortingColumn};
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
 use parquet::schema::types::ColumnPath;
 use std::sync::Arc;
 use uuid::Uuid;
-use wk_schemas::{Kind, Timestamp, Topic};
+use wk_schemas::{Kind, Schema, Timestamp, Topic};
 
 /// Columns in which people look for one value among very many: paths, host names, addresses, programs.
 ///
@@ -129,10 +129,16 @@ pub(crate) fn file_path(day: &str, held: &[Held], id: Uuid, order: Order) -> Str
 pub(crate) struct FileWriter(ArrowWriter<Vec<u8>>);
 
 impl FileWriter {
-    /// Begins a file for the rows that `stats` sums up, of so many sessions.
-    pub(crate) fn new(schema: &SchemaRef, stats: &Stats, sessions: usize, order: Order) -> Result<Self, ParquetError> {
+    /// Begins a file for the rows that `stats` sums up, written with the schema `of`, of so many sessions.
+    pub(crate) fn new(
+        of: &Schema,
+        schema: &SchemaRef,
+        stats: &Stats,
+        sessions: usize,
+        order: Order,
+    ) -> Result<Self, ParquetError> {
         let options = ArrowWriterOptions::new()
-            .with_properties(properties(schema, stats, sessions, order))
+            .with_properties(properties(of, schema, stats, sessions, order))
             .with_skip_arrow_metadata(true);
         let out = Vec::with_capacity(row_count(stats) * 64 + 16 * 1024);
         Ok(Self(ArrowWriter::try_new_with_options(out, Arc::clone(schema), options)?))
@@ -153,7 +159,7 @@ fn row_count(stats: &Stats) -> usize {
     usize::try_from(stats.rows()).expect("the rows of a file were in memory")
 }
 
-fn properties(schema: &SchemaRef, stats: &Stats, sessions: usize, order: Order) -> WriterProperties {
+fn properties(of: &Schema, schema: &SchemaRef, stats: &Stats, sessions: usize, order: Order) -> WriterProperties {
     let rows = row_count(stats);
     let sorted: &[&str] = match order {
         Order::Time => &["occurred_at"],
@@ -173,11 +179,13 @@ fn properties(schema: &SchemaRef, stats: &Stats, sessions: usize, order: Order) 
         .set_statistics_enabled(if small { EnabledStatistics::Chunk } else { EnabledStatistics::Page })
         .set_offset_index_disabled(small)
         .set_sorting_columns(Some(sorting.collect()))
-        .set_key_value_metadata(Some(vec![KeyValue::new("watchkeeper.schema".to_owned(), Some("v1".to_owned()))]));
+        .set_key_value_metadata(Some(schema_metadata(of)));
     builder = bloom(builder, ColumnPath::from("record_id"), rows);
     builder = bloom(builder, ColumnPath::from("session_id"), sessions);
     let needles = NEEDLES.iter().filter(|_| order == Order::Session);
-    for ((kind, path), rows) in needles.filter_map(|needle| Some((needle, stats.kinds.get(&needle.0)?))) {
+    for ((kind, path), rows) in
+        needles.filter_map(|needle| Some((needle, stats.kinds.get(&KindName::Known(needle.0))?)))
+    {
         debug_assert!(schema.index_of(kind.as_str()).is_ok(), "a file has columns for the kinds of its records");
         let path = path.iter().map(|part| (*part).to_owned()).collect::<Vec<_>>();
         builder = bloom(builder, ColumnPath::from(path), usize::try_from(*rows).unwrap_or(usize::MAX));
@@ -197,6 +205,48 @@ fn properties(schema: &SchemaRef, stats: &Stats, sessions: usize, order: Order) 
             .set_column_encoding(path, Encoding::DELTA_BINARY_PACKED);
     }
     builder.build()
+}
+
+/// Where a file says which schema its records were written with: `v1`, or the fingerprint of another.
+const SCHEMA_KEY: &str = "watchkeeper.schema";
+
+/// Where a file carries that schema, if it is not the first that was released.
+const SCHEMA_TEXT_KEY: &str = "watchkeeper.schema.avsc";
+
+/// The value of [`SCHEMA_KEY`] for the first schema that was released: every version of this program has it built in.
+const FIRST: &str = "v1";
+
+fn schema_metadata(of: &Schema) -> Vec<KeyValue> {
+    if *of == *Schema::first() {
+        return vec![KeyValue::new(SCHEMA_KEY.to_owned(), FIRST.to_owned())];
+    }
+    vec![
+        KeyValue::new(SCHEMA_KEY.to_owned(), of.fingerprint().to_hex()),
+        KeyValue::new(SCHEMA_TEXT_KEY.to_owned(), of.text().to_owned()),
+    ]
+}
+
+/// The schema that a file's records were written with, from the file's metadata.
+///
+/// # Errors
+/// What is wrong with it, in words.
+pub(crate) fn schema_of(file: &FileMetaData) -> Result<Arc<Schema>, String> {
+    let value = |key: &str| {
+        let pair = file.key_value_metadata()?.iter().find(|pair| pair.key == key)?;
+        pair.value.as_deref()
+    };
+    match (value(SCHEMA_KEY), value(SCHEMA_TEXT_KEY)) {
+        (None | Some(FIRST), None) => Ok(Schema::first()),
+        (Some(said), Some(text)) => {
+            let schema = Schema::parse(text).map_err(|e| format!("the schema that it carries is none: {e}"))?;
+            if schema.fingerprint().to_hex() == said {
+                Ok(Arc::new(schema))
+            } else {
+                Err(format!("it carries another schema than {said}, which it says"))
+            }
+        }
+        (said, _) => Err(format!("it says that its schema is {}, and does not carry it", said.unwrap_or("none"))),
+    }
 }
 
 fn bloom(builder: WriterPropertiesBuilder, path: ColumnPath, distinct: usize) -> WriterPropertiesBuilder {

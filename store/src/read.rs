@@ -2,12 +2,13 @@
 
 use crate::files::{Files, FilesError};
 use crate::lake::DataFile;
+use crate::layout::schema_of;
 use crate::rows::{Encoder, RowsError};
 use arrow::array::{AsArray as _, RecordBatch};
 use arrow::datatypes::{Int32Type, Int64Type};
 use object_store::path::Path as ObjectPath;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use wk_schemas::Topic;
+use wk_schemas::{Schema, Topic};
 
 /// How many rows are read at once.
 const BATCH_ROWS: usize = 8192;
@@ -57,24 +58,33 @@ pub struct Place {
 
 /// Hands every record of a file to `take`, in the order of its rows: its place, and its datum, encoded again from the columns.
 ///
+/// The datum is as this program's own schema says it. What a record of another version has beside that is left out, and records of kinds
+/// that this program does not know are passed by.
+///
 /// # Errors
 /// [`ReadBackError`] names the file. What was handed over by then is right.
 pub async fn each(files: &Files, file: &DataFile, mut take: impl FnMut(Place, &[u8])) -> Result<(), ReadBackError> {
     let path = || file.path.clone();
     let bytes = files.get(&ObjectPath::from(file.path.as_str())).await?;
     let bytes = bytes.ok_or_else(|| ReadBackError::Missing { path: path() })?;
-    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes)
-        .and_then(|builder| builder.with_batch_size(BATCH_ROWS).build())
-        .map_err(|source| ReadBackError::Parquet { path: path(), source: source.into() })?;
+    let unreadable = |source| ReadBackError::Parquet { path: path(), source };
+    let builder = ParquetRecordBatchReaderBuilder::try_new(bytes).map_err(|source| unreadable(source.into()))?;
+    let schema = schema_of(builder.metadata().file_metadata()).map_err(|reason| unreadable(reason.into()))?;
+    let is_ours = schema == Schema::ours();
+    let reader = builder.with_batch_size(BATCH_ROWS).build().map_err(|source| unreadable(source.into()))?;
     let mut datum = Vec::new();
     for batch in reader {
         let batch = batch.map_err(|source| ReadBackError::Parquet { path: path(), source: source.into() })?;
-        let encoder = Encoder::new(&batch).map_err(|source| ReadBackError::Rows { path: path(), source })?;
+        let encoder = Encoder::new(&schema, &batch).map_err(|source| ReadBackError::Rows { path: path(), source })?;
         let places = places(&batch).map_err(|source| ReadBackError::Rows { path: path(), source })?;
         for (row, place) in places.into_iter().enumerate() {
             datum.clear();
             encoder.write(row, &mut datum);
-            take(place, &datum);
+            if is_ours {
+                take(place, &datum);
+            } else if let Some(known) = schema.to_ours(&datum).map_err(|source| unreadable(source.into()))? {
+                take(place, &known);
+            }
         }
     }
     Ok(())

@@ -2,11 +2,11 @@
 
 use crate::layout::civil;
 use crate::offsets::Source;
-use crate::rows::Row;
+use crate::rows::{KindName, Row};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use wk_schemas::{Kind, Timestamp};
+use wk_schemas::Timestamp;
 
 /// What is known of a file without opening it. Bounds hold every value; they need not be reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub struct Stats {
     /// First and last session id.
     pub session_id: (String, String),
     /// How many records of each kind.
-    pub kinds: BTreeMap<Kind, u64>,
+    pub kinds: BTreeMap<KindName, u64>,
     /// What the file holds of each partition.
     pub held: Vec<Held>,
 }
@@ -67,7 +67,7 @@ pub(crate) fn gather(rows: &[Row]) -> Stats {
     let mut kinds = BTreeMap::new();
     let mut held: BTreeMap<Source, Held> = BTreeMap::new();
     for row in rows {
-        *kinds.entry(row.kind).or_default() += 1;
+        *kinds.entry(row.kind_name()).or_default() += 1;
         let source = Source { topic: row.topic, partition: row.partition };
         let entry = held.entry(source).or_insert(Held { source, first: row.offset, last: row.offset, rows: 0 });
         entry.first = entry.first.min(row.offset);
@@ -118,7 +118,7 @@ impl Stats {
 
     /// The JSON of Delta's `stats`.
     pub(crate) fn to_delta(&self) -> String {
-        let kind = bounds(self.kinds.keys().map(|k| k.as_str()));
+        let kind = bounds(self.kinds.keys().map(KindName::as_str));
         let topic = bounds(self.held.iter().map(|h| h.source.topic.name()));
         let partition = bounds(self.held.iter().map(|h| h.source.partition));
         let offset = (bounds(self.held.iter().map(|h| h.first)).0, bounds(self.held.iter().map(|h| h.last)).1);
@@ -160,7 +160,7 @@ impl Stats {
         let Known { min_values: min, max_values: max } = serde_json::from_str(stats).ok()?;
         let kinds = kinds.split(',').map(|part| {
             let (kind, rows) = part.split_once(':')?;
-            Some((Kind::ALL.iter().copied().find(|k| k.as_str() == kind)?, rows.parse().ok()?))
+            Some((KindName::new(kind), rows.parse().ok()?))
         });
         let held = held.split(',').map(|part| {
             let mut parts = part.rsplitn(3, ':');

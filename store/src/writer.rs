@@ -13,10 +13,12 @@ use crate::merkle::tiles::{ENTRY_BYTES_MAX, read_checkpoint};
 use crate::merkle::tree::{Edge, leaf_hash};
 use crate::merkle::{Checkpoint, Log, LogError};
 use crate::offsets::Source;
+use crate::rows::Columns;
 use bytes::Bytes;
 use ed25519_dalek::SigningKey;
 use object_store::path::Path as ObjectPath;
 use std::collections::HashSet;
+use uuid::Uuid;
 
 /// How many entries are given to the Merkle log at once when it catches up.
 const CATCH_UP: u64 = 256;
@@ -41,6 +43,12 @@ pub enum WriterError {
     /// The Merkle log cannot be read, or does not fit the Delta log.
     #[error(transparent)]
     Log(#[from] LogError),
+    /// A newer program has made the lake what it is. It can still be read.
+    #[error("this version may read the lake and not write to it: {reason}; use a newer version")]
+    Newer {
+        /// What this program does not know of it.
+        reason: String,
+    },
 }
 
 /// Why a commit was not made.
@@ -91,6 +99,18 @@ pub enum CommitError {
     /// The table cannot be read.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// Records were written with a schema that does not fit the table's columns. Nothing has changed.
+    #[error("the table cannot take these records: {}", problems.join("; "))]
+    Columns {
+        /// One sentence for each column.
+        problems: Vec<String>,
+    },
+    /// Meanwhile a newer program has made the lake what it is. Nothing has changed.
+    #[error("this version may read the lake and not write to it: {reason}; use a newer version")]
+    Newer {
+        /// What this program does not know of it.
+        reason: String,
+    },
 }
 
 impl Writer {
@@ -100,7 +120,9 @@ impl Writer {
     /// [`WriterError::Log`] when the Delta log is not what the signed checkpoint says: [`LogError::Altered`], [`LogError::CutOff`], or
     /// a checkpoint of another key.
     pub async fn open(lake: Lake, key: SigningKey) -> Result<Self, WriterError> {
-        lake.refresh().await?;
+        if let Some(reason) = lake.refresh().await?.not_ours_to_write.clone() {
+            return Err(WriterError::Newer { reason });
+        }
         let mut writer = Self { lake, key, log: None, checkpoint: None };
         writer.catch_up().await?;
         Ok(writer)
@@ -127,6 +149,10 @@ impl Writer {
                 return Ok(version);
             }
             at_end(commit, &known)?;
+            // 0. Give the table the columns that these records need beside those it has. A crash behind this leaves columns without values.
+            if self.widen(commit, &known).await? {
+                continue;
+            }
             let version = known.version + 1;
             let text = Bytes::from(delta::write(&commit.actions()));
             if text.len() > ENTRY_BYTES_MAX {
@@ -188,6 +214,33 @@ impl Writer {
     /// Brings the Merkle log up to a commit that an earlier try has put.
     pub(crate) async fn settle(&mut self) -> Result<(), CommitError> {
         self.catch_up().await.map_err(CommitError::Log)
+    }
+
+    /// Makes the commit that gives the table the columns that a commit's records need; `false` when it has them all.
+    async fn widen(&mut self, commit: &Commit, known: &Snapshot) -> Result<bool, CommitError> {
+        if let Some(reason) = known.not_ours_to_write.clone() {
+            return Err(CommitError::Newer { reason });
+        }
+        let mut columns = Columns::clone(&known.columns);
+        for schema in &commit.schemas {
+            columns = columns.join(&Columns::of(schema)).map_err(|problems| CommitError::Columns { problems })?;
+        }
+        let Some(meta) = known.meta.as_ref().filter(|_| columns != *known.columns) else { return Ok(false) };
+        // It follows from the commit and the place behind which it goes, so trying again after a lost answer finds it.
+        let id = Uuid::new_v5(&commit.id, format!("columns/{}", known.version).as_bytes()).to_string();
+        let text = Bytes::from(delta::write(&delta::widen(meta, &columns, &id, commit.at.0.div_euclid(1000))));
+        if text.len() > ENTRY_BYTES_MAX {
+            return Err(CommitError::TooBig { bytes: text.len() });
+        }
+        let version = known.version + 1;
+        match self.put_commit(version, &id, &text).await {
+            Ok(()) => drop(self.land(known, version, text).await?),
+            // Whoever was first may have given the table the same columns, or have read nothing from the log.
+            Err(CommitError::Conflict { version })
+                if self.lake.refresh().await?.offsets == known.offsets && self.lake.snapshot().version >= version => {}
+            Err(error) => return Err(error),
+        }
+        Ok(true)
     }
 
     /// Takes up a commit that is in the table.

@@ -20,8 +20,8 @@ use uuid::Uuid;
 use wk_ingest::plan::{self, Plan, Step};
 use wk_ingest::seal::{Batch, Sealed};
 use wk_ingest::synthetic::Synthetic;
-use wk_ingest::walk::SchemaIds;
-use wk_schemas::{Timestamp, Topic};
+use wk_ingest::walk::{SchemaIds, Standing};
+use wk_schemas::{Schema, Timestamp, Topic};
 use wk_store::files::Files;
 use wk_store::verify::{Options, verify};
 use wk_store::{CommitError, Lake, OpenError, Source, Writer};
@@ -63,7 +63,7 @@ impl Run {
             log: Log::new(),
             store: Store::new(Arc::clone(&random)),
             random,
-            ids: Arc::new(SchemaIds::from([(SCHEMA_ID, true)])),
+            ids: Arc::new(SchemaIds::from([(SCHEMA_ID, Standing::Record(Schema::ours()))])),
             processes: [None, None],
             commits: 0,
             told: Vec::new(),

@@ -26,7 +26,7 @@ use usage::{Peak, cpu_seconds};
 use uuid::Uuid;
 use wk_ingest::synthetic::Synthetic;
 use wk_ingest::{Config, Identity, Ingest, Progress};
-use wk_schemas::{SCHEMA, Timestamp, Topic, codec};
+use wk_schemas::{SCHEMA, Schema, Timestamp, Topic, codec};
 use wk_store::{Commit, Lake, Range, Row, Source, Writer, rows};
 use wk_wire::embedded::Broker;
 use wk_wire::kafka::{Cluster, Producer};
@@ -240,7 +240,7 @@ fn stages(options: &Options) -> anyhow::Result<()> {
     let batch = rows::decode(&rows)?;
     rate("decode", count, start.elapsed());
     let start = Instant::now();
-    let encoder = rows::Encoder::new(&batch)?;
+    let encoder = rows::Encoder::new(&Schema::ours(), &batch)?;
     let mut datum = Vec::new();
     for row in 0..batch.num_rows() {
         datum.clear();

@@ -9,7 +9,7 @@ use wk_wire::kafka::Reader;
 use wk_wire::{Read as _, frame, unframe};
 
 /// What is on the dead-letter topic.
-async fn letters(stage: &Stage) -> Vec<DeadLetter> {
+pub(crate) async fn letters(stage: &Stage) -> Vec<DeadLetter> {
     let mut reader = Reader::assign(&stage.brokers(), &[(Topic::DeadLetters.name(), 0, 0)]).await.unwrap();
     let mut letters = Vec::new();
     loop {

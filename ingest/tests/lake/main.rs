@@ -6,6 +6,7 @@ mod bad_input;
 mod compaction;
 mod crash;
 mod disk;
+mod evolution;
 mod exactly_once;
 mod kafka;
 mod other_writers;

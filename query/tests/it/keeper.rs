@@ -4,8 +4,9 @@ use crate::agents::{self, Said};
 use ed25519_dalek::SigningKey;
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use uuid::Uuid;
-use wk_schemas::{Timestamp, Topic};
+use wk_schemas::{Schema, Timestamp, Topic};
 use wk_store::{Commit, Lake, Range, Row, Writer};
 
 /// Takes records as ingest would, and commits them.
@@ -24,6 +25,11 @@ impl Keeper {
     }
 
     pub(crate) async fn commit(&mut self, said: Vec<Said>) {
+        self.commit_as(&Schema::ours(), said).await;
+    }
+
+    /// Commits records that were written with another version of the schema.
+    pub(crate) async fn commit_as(&mut self, schema: &Arc<Schema>, said: Vec<Said>) {
         let mut ranges: BTreeMap<Topic, Range> = BTreeMap::new();
         let mut rows = Vec::new();
         let mut last = Timestamp(agents::START);
@@ -40,7 +46,7 @@ impl Keeper {
                 absent: 0,
             });
             let recorded_at = said.at.plus_micros(2500);
-            rows.push(Row::read(said.topic, 0, *next, recorded_at, said.datum.into()).unwrap());
+            rows.push(Row::read_as(schema, said.topic, 0, *next, recorded_at, said.datum.into()).unwrap());
             *next += 1;
             range.next += 1;
             range.rows += 1;

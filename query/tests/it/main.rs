@@ -4,6 +4,7 @@
 
 mod agents;
 mod compaction;
+mod evolution;
 mod keeper;
 mod known;
 mod lake;

@@ -19,7 +19,7 @@ pub use session::{
     PolicyApplied, RecordsLost, SessionEnded, SessionFrozen, SessionKilled, SessionResumed, SessionStarted,
 };
 
-use crate::avro::{Avro, Input, Shape, avro_enum};
+use crate::avro::{Avro, Field, Input, avro_enum};
 use crate::codec::CodecError;
 
 macro_rules! bodies {
@@ -72,8 +72,8 @@ macro_rules! bodies {
             }
 
             /// The nullable fields as they stand in the schema.
-            pub(crate) fn shapes() -> Vec<(&'static str, String, Shape)> {
-                vec![$((stringify!($field), crate::avro::doc(&[$doc]), <Option<$variant> as Avro>::shape()),)*]
+            pub(crate) fn shapes() -> Vec<Field> {
+                vec![$((stringify!($field).to_owned(), crate::avro::doc(&[$doc]), <Option<$variant> as Avro>::shape()),)*]
             }
 
             /// Names of the schema's nullable fields, one per kind, in order.

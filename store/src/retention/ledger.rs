@@ -12,7 +12,7 @@ use bytes::Bytes;
 use object_store::path::Path as ObjectPath;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use wk_schemas::{Body, Digest, Kind, Topic, codec};
+use wk_schemas::{Body, Digest, Kind, Schema, Topic, codec};
 
 /// What a removal takes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -135,19 +135,22 @@ impl Spans {
     /// # Errors
     /// In words, when the file cannot be read.
     pub(crate) fn take(&mut self, bytes: &Bytes) -> Result<(), String> {
-        read_each(bytes, |source, offset, _, datum| {
-            let header = codec::walk(datum).map_err(|e| format!("{source}@{offset}: {e}"))?;
+        read_each(bytes, |schema, source, offset, _, datum| {
+            let (header, _) = schema.walk(datum).map_err(|e| format!("{source}@{offset}: {e}"))?;
             let chain = (source.topic, header.session_id.to_owned(), header.writer.to_owned());
             add(self.chains.entry(chain).or_default(), header.seq, header.prev_digest, Digest::of(datum));
             if header.kind == Kind::DeadLetter {
-                self.letter(datum);
+                self.letter(schema, datum);
             }
             Ok(())
         })
+        .map(drop)
     }
 
-    fn letter(&mut self, datum: &[u8]) {
-        let Ok(Body::DeadLetter(letter)) = codec::decode(datum).map(|record| record.body) else { return };
+    fn letter(&mut self, schema: &Schema, datum: &[u8]) {
+        let known = schema.to_ours(datum).ok().flatten();
+        let Some(Ok(record)) = known.map(|datum| codec::decode(&datum)) else { return };
+        let Body::DeadLetter(letter) = record.body else { return };
         if letter.parts == 0 {
             self.replayed.extend(replayed::place(&letter.reason).map(|(source, offset)| format!("{source}@{offset}")));
         } else if let Some(topic) = Topic::from_name(&letter.topic) {

@@ -6,8 +6,8 @@
 //!
 //! Datums come as [`Row`]s, which are proven; what does not parse here all the same, or leaves bytes over, refuses the whole batch.
 
-use super::schema::{memory_type, shape};
-use super::{Row, RowsError};
+use super::schema::{columns_of, memory_type};
+use super::{KindName, Row, RowsError};
 use arrow::array::{
     ArrayRef, BinaryArray, BooleanArray, DictionaryArray, Float64Array, Int8Array, Int32Array, Int64Array, ListArray,
     RecordBatch, StringArray, StructArray, TimestampMicrosecondArray, new_null_array,
@@ -18,36 +18,41 @@ use arrow::error::ArrowError;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use wk_schemas::avro::{Avro as _, Input, Shape};
-use wk_schemas::{Body, CodecError, Kind, Topic};
+use wk_schemas::{CodecError, Schema as AuditSchema, Topic};
 
-/// Turns rows into batches of the same columns, piece after piece of one file.
+/// Turns rows of one schema into batches of the same columns, piece after piece of one file.
 ///
 /// The sub-records of kinds that no row is of have no columns. A reader of the table takes a column that a file does not have for null, and
 /// a file of few records would be mostly a description of nothing.
 #[derive(Debug)]
 pub struct Decoder {
+    /// What the datums are written with.
+    of: Arc<AuditSchema>,
     /// For each field of the record whether it becomes a column.
     kept: Vec<bool>,
     schema: SchemaRef,
 }
 
 impl Decoder {
-    /// For rows of these kinds.
+    /// For rows of a schema, of these kinds.
     #[must_use]
-    pub fn new(kinds: impl IntoIterator<Item = Kind>) -> Self {
-        let kinds: BTreeSet<&str> = kinds.into_iter().map(Kind::as_str).collect();
-        let kept: Vec<bool> =
-            shape().iter().map(|(name, ..)| !Body::FIELDS.contains(name) || kinds.contains(name)).collect();
-        let own =
-            shape().iter().zip(&kept).filter(|(_, kept)| **kept).map(|((name, _, shape), _)| {
-                Field::new(*name, memory_type(shape), matches!(shape, Shape::Optional(_)))
-            });
-        let table = super::schema();
-        let place = table.fields().iter().skip(shape().len()).map(|field| {
+    pub fn new(of: &Arc<AuditSchema>, kinds: impl IntoIterator<Item = KindName>) -> Self {
+        let kinds: BTreeSet<KindName> = kinds.into_iter().collect();
+        let has = |name: &str| kinds.iter().any(|kind| kind.as_str() == name);
+        let kept: Vec<bool> = of.fields().iter().map(|(name, ..)| !of.is_body(name) || has(name)).collect();
+        let own = of
+            .fields()
+            .iter()
+            .zip(&kept)
+            .filter(|(_, kept)| **kept)
+            .map(|((name, _, shape), _)| Field::new(name, memory_type(shape), matches!(shape, Shape::Optional(_))));
+        let table = columns_of(of);
+        let place = table.fields().iter().skip(of.fields().len()).map(|field| {
             let data_type = if field.name() == "topic" { topic_type() } else { field.data_type().clone() };
             Field::new(field.name(), data_type, false)
         });
-        Self { schema: Arc::new(Schema::new(own.chain(place).collect::<Vec<_>>())), kept }
+        let schema = Arc::new(Schema::new(own.chain(place).collect::<Vec<_>>()));
+        Self { of: Arc::clone(of), schema, kept }
     }
 
     /// The columns of every batch.
@@ -64,8 +69,9 @@ impl Decoder {
     /// [`RowsError::Decode`] when a datum is not what the strict walk has proven, a row is of another kind than was said, or the texts of one
     /// column are more than 2 GiB.
     pub fn decode(&self, rows: &[Row]) -> Result<RecordBatch, RowsError> {
-        let mut columns: Vec<Column> = shape().iter().map(|(_, _, shape)| Column::new(shape)).collect();
+        let mut columns: Vec<Column> = self.of.fields().iter().map(|(_, _, shape)| Column::new(shape)).collect();
         for (index, row) in rows.iter().enumerate() {
+            debug_assert!(row.schema == self.of, "rows of one file are of one schema");
             let mut input = Input::new(&row.datum);
             let failed = |reason: String| RowsError::Decode {
                 reason: format!("record at {} {} {}: {reason}", row.topic, row.partition, row.offset),
@@ -78,11 +84,11 @@ impl Decoder {
             }
         }
         let mut arrays = Vec::with_capacity(self.schema.fields().len());
-        for ((column, (name, _, shape)), kept) in columns.into_iter().zip(shape()).zip(&self.kept) {
+        for ((column, (name, _, shape)), kept) in columns.into_iter().zip(self.of.fields()).zip(&self.kept) {
             if *kept {
                 arrays.push(column.finish(shape, Rows::All(rows.len()))?);
             } else if !column.is_nothing() {
-                return Err(RowsError::Column { name: (*name).to_owned(), found: "a record of that kind".into() });
+                return Err(RowsError::Column { name: name.clone(), found: "a record of that kind".into() });
             }
         }
         arrays.extend(place(rows));
@@ -90,12 +96,14 @@ impl Decoder {
     }
 }
 
-/// Turns rows into one batch with all of the table's columns; see [`Decoder::decode`].
+/// Turns rows of one schema into one batch with all the columns of that schema; see [`Decoder::decode`].
 ///
 /// # Errors
 /// As [`Decoder::decode`].
 pub fn decode(rows: &[Row]) -> Result<RecordBatch, RowsError> {
-    Decoder::new(Kind::ALL.iter().copied()).decode(rows)
+    let of = rows.first().map_or_else(AuditSchema::ours, |row| Arc::clone(&row.schema));
+    let kinds: Vec<KindName> = of.kinds().iter().map(|kind| KindName::new(kind)).collect();
+    Decoder::new(&of, kinds).decode(rows)
 }
 
 fn topic_type() -> DataType {
@@ -137,7 +145,7 @@ enum Column {
     Double(Vec<f64>),
     Boolean(Vec<bool>),
     /// Name of the enum, how many symbols it has, and the index of each row's symbol.
-    Symbol(&'static str, usize, Vec<i32>),
+    Symbol(String, usize, Vec<i32>),
     /// Which of the parent's rows have a value, ascending.
     Optional(Vec<usize>, Box<Column>),
     /// How many items there are up to the end of each row.
@@ -170,7 +178,7 @@ impl Column {
             Shape::Primitive("double", _) => Self::Double(Vec::new()),
             Shape::Primitive("boolean", _) => Self::Boolean(Vec::new()),
             Shape::Primitive(other, _) => unreachable!("the schema has no `{other}`"),
-            Shape::Enum(name, symbols) => Self::Symbol(name, symbols.len(), Vec::new()),
+            Shape::Enum(name, symbols) => Self::Symbol(name.clone(), symbols.len(), Vec::new()),
             Shape::Optional(inner) => Self::Optional(Vec::new(), Box::new(Self::new(inner))),
             Shape::Array(item) => Self::Array(Vec::new(), Box::new(Self::new(item))),
             Shape::Record(_, _, fields) => Self::Record(fields.iter().map(|(_, _, shape)| Self::new(shape)).collect()),

@@ -5,13 +5,13 @@
 //! `wk_schemas::codec::encode` would write. A test holds the two together for every kind.
 
 use super::RowsError;
-use super::schema::shape;
 use arrow::array::{
     Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Float64Array, Int32Array, ListArray, RecordBatch, StringArray,
     StructArray,
 };
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, Float64Type, Int32Type, Int64Type, TimeUnit, TimestampMicrosecondType};
+use wk_schemas::Schema;
 use wk_schemas::avro::{Shape, write_blob, write_long};
 
 /// Writes the datums of a batch's rows.
@@ -22,19 +22,20 @@ pub struct Encoder<'a> {
 }
 
 impl<'a> Encoder<'a> {
-    /// Looks up the record's columns in `batch` by name; other columns may be there as well. A nullable column that is not there is null in
-    /// every row: the file has no record of that kind, or is older than the column.
+    /// Looks up the columns of the schema that the records were written with in `batch` by name; other columns may be there as well. A nullable
+    /// column that is not there is null in every row: the file has no record of that kind.
     ///
     /// # Errors
     /// [`RowsError::Column`] when one is missing or has another type, [`RowsError::Symbol`] when an enum column holds
     /// text that is no symbol.
-    pub fn new(batch: &'a RecordBatch) -> Result<Self, RowsError> {
-        let columns = shape()
+    pub fn new(schema: &Schema, batch: &'a RecordBatch) -> Result<Self, RowsError> {
+        let columns = schema
+            .fields()
             .iter()
             .map(|(name, _, shape)| match (batch.column_by_name(name), shape) {
                 (Some(array), _) => Column::new(name, shape, array),
                 (None, Shape::Optional(_)) => Ok(Column::Nothing),
-                (None, _) => Err(RowsError::Column { name: (*name).to_owned(), found: "nothing".into() }),
+                (None, _) => Err(RowsError::Column { name: name.clone(), found: "nothing".into() }),
             })
             .collect::<Result<_, _>>()?;
         Ok(Self { columns, rows: batch.num_rows() })
@@ -155,7 +156,7 @@ impl<'a> Column<'a> {
     }
 }
 
-fn symbol_indexes(name: &str, symbols: &[&str], values: &StringArray) -> Result<Vec<u8>, RowsError> {
+fn symbol_indexes(name: &str, symbols: &[String], values: &StringArray) -> Result<Vec<u8>, RowsError> {
     let mut last = ("", 0);
     (0..values.len())
         .map(|row| {
@@ -167,7 +168,7 @@ fn symbol_indexes(name: &str, symbols: &[&str], values: &StringArray) -> Result<
             if text != last.0 {
                 let index = symbols
                     .iter()
-                    .position(|s| *s == text)
+                    .position(|s| s == text)
                     .and_then(|index| u8::try_from(index).ok())
                     .ok_or_else(|| RowsError::Symbol { column: name.to_owned(), found: text.to_owned() })?;
                 last = (text, index);

@@ -1,16 +1,19 @@
 //! Records as rows: from the log's bytes to columns and back, without losing a bit on the way.
 
+mod columns;
 mod decode;
 mod encode;
 mod schema;
 
+pub use columns::Columns;
 pub use decode::{Decoder, decode};
 pub use encode::Encoder;
-pub use schema::{DAY, PLACE, delta_schema, doc, schema};
+pub use schema::{DAY, PLACE, doc, schema};
 
 use bytes::Bytes;
+use std::sync::Arc;
 use wk_schemas::avro::Input;
-use wk_schemas::{CodecError, Kind, Timestamp, Topic, codec};
+use wk_schemas::{CodecError, Kind, Schema, Timestamp, Topic};
 
 /// One record and its place in the log. Whoever holds a `Row` holds proof that its datum is exactly one canonical record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,11 +24,14 @@ pub struct Row {
     pub(crate) recorded_at: Timestamp,
     pub(crate) occurred_at: Timestamp,
     pub(crate) kind: Kind,
+    /// The place of its kind among those of its schema.
+    kind_index: usize,
+    pub(crate) schema: Arc<Schema>,
     pub(crate) datum: Bytes,
 }
 
 impl Row {
-    /// Walks the datum and takes it as a row.
+    /// Walks the datum and takes it as a row of this program's own schema.
     ///
     /// # Errors
     /// [`CodecError`] names what is wrong with the datum and at which byte.
@@ -36,9 +42,25 @@ impl Row {
         recorded_at: Timestamp,
         datum: Bytes,
     ) -> Result<Self, CodecError> {
-        let header = codec::walk(&datum)?;
+        Self::read_as(&Schema::ours(), topic, partition, offset, recorded_at, datum)
+    }
+
+    /// Walks the datum and takes it as a row of the schema that it was written with.
+    ///
+    /// # Errors
+    /// As [`Row::read`].
+    pub fn read_as(
+        schema: &Arc<Schema>,
+        topic: Topic,
+        partition: i32,
+        offset: i64,
+        recorded_at: Timestamp,
+        datum: Bytes,
+    ) -> Result<Self, CodecError> {
+        let (header, kind_index) = schema.walk(&datum)?;
         let (occurred_at, kind) = (header.occurred_at, header.kind);
-        Ok(Self { topic, partition, offset, recorded_at, occurred_at, kind, datum })
+        let schema = Arc::clone(schema);
+        Ok(Self { topic, partition, offset, recorded_at, occurred_at, kind, kind_index, schema, datum })
     }
 
     /// The topic.
@@ -65,10 +87,26 @@ impl Row {
         self.recorded_at
     }
 
-    /// Which kind of record it is.
+    /// Which kind of record it is; unspecified for one that this program does not know.
     #[must_use]
     pub const fn kind(&self) -> Kind {
         self.kind
+    }
+
+    /// The name of its kind, as its own schema has it.
+    #[must_use]
+    pub fn kind_name(&self) -> KindName {
+        if self.kind == Kind::Unspecified {
+            KindName::new(&self.schema.kinds()[self.kind_index])
+        } else {
+            self.kind.into()
+        }
+    }
+
+    /// The schema that it was written with.
+    #[must_use]
+    pub const fn schema(&self) -> &Arc<Schema> {
+        &self.schema
     }
 
     /// The session: the record's second field, after its id.
@@ -93,6 +131,45 @@ impl Row {
     #[must_use]
     pub const fn datum(&self) -> &Bytes {
         &self.datum
+    }
+}
+
+/// A kind of record, which may be one that this program does not know.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum KindName {
+    /// One of ours.
+    Known(Kind),
+    /// One of a newer schema.
+    Newer(Arc<str>),
+}
+
+impl KindName {
+    /// The kind of that name.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        let known = Kind::ALL.iter().copied().find(|kind| kind.as_str() == name);
+        known.map_or_else(|| Self::Newer(name.into()), Self::Known)
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Known(kind) => kind.as_str(),
+            Self::Newer(name) => name,
+        }
+    }
+}
+
+impl From<Kind> for KindName {
+    fn from(kind: Kind) -> Self {
+        Self::Known(kind)
+    }
+}
+
+impl std::fmt::Display for KindName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 

@@ -13,10 +13,9 @@
 //! `recorded_at`. The partition column `day` is in the path, not in the file.
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
-use serde_json::{Value, json};
 use std::sync::{Arc, LazyLock};
+use wk_schemas::Schema as AuditSchema;
 use wk_schemas::avro::Shape;
-use wk_schemas::codec;
 
 /// The table's partition column: the UTC day of `recorded_at`.
 pub const DAY: &str = "day";
@@ -24,31 +23,22 @@ pub const DAY: &str = "day";
 /// The columns that say where a record was in the log, after the record's own.
 pub const PLACE: [&str; 4] = ["topic", "partition", "offset", "recorded_at"];
 
-static SHAPE: LazyLock<Vec<(&'static str, String, Shape)>> = LazyLock::new(|| match codec::shape() {
-    Shape::Record(_, _, fields) => fields,
-    Shape::Primitive(..) | Shape::Optional(_) | Shape::Array(_) | Shape::Enum(..) => {
-        unreachable!("the record's shape is a record")
-    }
-});
+static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| columns_of(&AuditSchema::ours()));
 
-static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
-    let mut fields: Vec<Field> = shape().iter().map(|(name, _, shape)| field(name, shape)).collect();
+/// The Arrow schema of every data file that is written with this program's own schema, without the partition column.
+#[must_use]
+pub fn schema() -> SchemaRef {
+    Arc::clone(&SCHEMA)
+}
+
+/// The columns of records of one schema, those of their place behind them.
+pub(crate) fn columns_of(schema: &AuditSchema) -> SchemaRef {
+    let mut fields: Vec<Field> = schema.fields().iter().map(|(name, _, shape)| field(name, shape)).collect();
     fields.push(Field::new("topic", DataType::Utf8, false));
     fields.push(Field::new("partition", DataType::Int32, false));
     fields.push(Field::new("offset", DataType::Int64, false));
     fields.push(Field::new("recorded_at", micros(), false));
     Arc::new(Schema::new(fields))
-});
-
-/// The record's own fields, in the order of the schema.
-pub(crate) fn shape() -> &'static [(&'static str, String, Shape)] {
-    &SHAPE
-}
-
-/// The Arrow schema of every data file, without the partition column.
-#[must_use]
-pub fn schema() -> SchemaRef {
-    Arc::clone(&SCHEMA)
 }
 
 /// What a column means, from the schema's own words; `None` for a column that is not there.
@@ -64,17 +54,18 @@ pub fn doc(path: &str) -> Option<String> {
         DAY => return Some("UTC day of recorded_at; the table is partitioned by it.".into()),
         _ => {}
     }
-    let mut fields = shape();
+    let ours = AuditSchema::ours();
+    let mut fields = ours.fields();
     let mut found = None;
     for part in path.split('.') {
-        let (_, doc, shape) = fields.iter().find(|(name, ..)| *name == part)?;
+        let (_, doc, shape) = fields.iter().find(|(name, ..)| name == part)?;
         found = Some(doc.clone());
         fields = inner(shape);
     }
     found
 }
 
-fn inner(shape: &Shape) -> &[(&'static str, String, Shape)] {
+fn inner(shape: &Shape) -> &[wk_schemas::avro::Field] {
     match shape {
         Shape::Record(_, _, fields) => fields,
         Shape::Optional(inner_shape) | Shape::Array(inner_shape) => inner(inner_shape),
@@ -82,7 +73,7 @@ fn inner(shape: &Shape) -> &[(&'static str, String, Shape)] {
     }
 }
 
-fn micros() -> DataType {
+pub(super) fn micros() -> DataType {
     DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
 }
 
@@ -118,41 +109,8 @@ fn type_with(shape: &Shape, symbol: &DataType) -> DataType {
         Shape::Record(_, _, fields) => {
             // Members are nullable in the file even where the record says they are always there: the Parquet reader keeps no
             // nulls for a required member, so in rows without this sub-record a query would find leftovers in its place.
-            let member = |(name, _, shape): &(&'static str, String, Shape)| field(name, shape).with_nullable(true);
-            DataType::Struct(fields.iter().map(member).collect())
+            DataType::Struct(fields.iter().map(|(name, _, shape)| field(name, shape).with_nullable(true)).collect())
         }
         Shape::Optional(inner) => type_with(inner, symbol),
-    }
-}
-
-/// The table's schema in the JSON form of the Delta protocol, the partition column last.
-#[must_use]
-pub fn delta_schema() -> String {
-    let mut fields: Vec<Value> = schema().fields().iter().map(|f| delta_field(f, f.is_nullable())).collect();
-    fields.push(json!({"name": DAY, "type": "date", "nullable": false, "metadata": {}}));
-    json!({"type": "struct", "fields": fields}).to_string()
-}
-
-fn delta_field(field: &Field, nullable: bool) -> Value {
-    json!({"name": field.name(), "type": delta_type(field.data_type()), "nullable": nullable, "metadata": {}})
-}
-
-fn delta_type(data_type: &DataType) -> Value {
-    match data_type {
-        DataType::Utf8 => json!("string"),
-        DataType::Binary => json!("binary"),
-        DataType::Int32 => json!("integer"),
-        DataType::Int64 => json!("long"),
-        DataType::Float64 => json!("double"),
-        DataType::Boolean => json!("boolean"),
-        DataType::Timestamp(..) => json!("timestamp"),
-        DataType::List(item) => {
-            json!({"type": "array", "elementType": delta_type(item.data_type()), "containsNull": item.is_nullable()})
-        }
-        // A field inside of a sub-record is null wherever the sub-record is: readers that flatten want to hear that.
-        DataType::Struct(fields) => {
-            json!({"type": "struct", "fields": fields.iter().map(|f| delta_field(f, true)).collect::<Vec<_>>()})
-        }
-        other => unreachable!("the table has no column of type {other}"),
     }
 }

@@ -12,7 +12,8 @@ use crate::stats::Stats;
 use bytes::Bytes;
 use object_store::path::Path as ObjectPath;
 use std::collections::{BTreeMap, BTreeSet};
-use wk_schemas::Digest;
+use std::sync::Arc;
+use wk_schemas::{Digest, Schema};
 
 /// Compares both sides of a compaction with each other and with what its commit says, when a file that it adds is in the scope.
 ///
@@ -48,6 +49,7 @@ pub(super) async fn check(
         .map_err(|e| FilesError::Read { path: format!("the files of commit {version}"), source: e.into() })?;
     checked.valid_files += compared.valid_files;
     checked.rearranged += compared.records;
+    checked.schemas.extend(compared.schemas);
     checked.findings.extend(compared.findings);
     Ok(())
 }
@@ -57,6 +59,7 @@ pub(super) async fn check(
 struct Compared {
     valid_files: u64,
     records: u64,
+    schemas: Vec<Arc<Schema>>,
     findings: Vec<Finding>,
 }
 
@@ -73,6 +76,7 @@ fn compare(
         let content = file::check_rearranged(file, bytes);
         compared.valid_files += u64::from(content.findings.is_empty());
         compared.records += content.rows;
+        compared.schemas.extend(content.schema);
         compared.findings.extend(content.findings);
         leaves.extend(content.leaves);
     }

@@ -5,10 +5,11 @@
 use crate::lake::DataFile;
 use crate::layout;
 use crate::offsets::Source;
+use crate::rows::KindName;
 use crate::stats::Held;
 use std::collections::BTreeMap;
+use wk_schemas::Timestamp;
 use wk_schemas::codec::HeaderView;
-use wk_schemas::{Kind, Timestamp};
 
 /// What the records of a file say themselves.
 #[derive(Debug, Default)]
@@ -16,12 +17,19 @@ pub(super) struct Bounds {
     occurred_at: Option<(Timestamp, Timestamp)>,
     recorded_at: Option<(Timestamp, Timestamp)>,
     session_id: Option<(String, String)>,
-    kinds: BTreeMap<Kind, u64>,
+    kinds: BTreeMap<KindName, u64>,
     held: BTreeMap<Source, Held>,
 }
 
 impl Bounds {
-    pub(super) fn take(&mut self, source: Source, offset: i64, recorded_at: Timestamp, header: &HeaderView<'_>) {
+    pub(super) fn take(
+        &mut self,
+        source: Source,
+        offset: i64,
+        recorded_at: Timestamp,
+        header: &HeaderView<'_>,
+        kind: &str,
+    ) {
         widen(&mut self.occurred_at, header.occurred_at);
         widen(&mut self.recorded_at, recorded_at);
         let session = header.session_id;
@@ -31,7 +39,7 @@ impl Bounds {
             Some((_, last)) if session > last.as_str() => session.clone_into(last),
             Some(_) => {}
         }
-        *self.kinds.entry(header.kind).or_default() += 1;
+        *self.kinds.entry(KindName::new(kind)).or_default() += 1;
         let held = self.held.entry(source).or_insert(Held { source, first: offset, last: offset, rows: 0 });
         held.first = held.first.min(offset);
         held.last = held.last.max(offset);

@@ -12,6 +12,7 @@ use crate::retention::Acts;
 use object_store::path::Path as ObjectPath;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use wk_schemas::Schema;
 
 /// What a commit and its files hold.
 #[derive(Debug, Default)]
@@ -25,6 +26,8 @@ pub(super) struct Checked {
     pub(super) valid_files: u64,
     /// Those of its files that were removed since, by an act that counts.
     pub(super) gone: Vec<DataFile>,
+    /// The schemas that the records of its files were written with, as far as those were read.
+    pub(super) schemas: Vec<Arc<Schema>>,
     /// All its files.
     pub(super) added: Vec<DataFile>,
     /// Whether it only rearranges.
@@ -82,11 +85,8 @@ pub(super) async fn check(
                 checked.removed.push(format!("records/{}", remove.path));
             }
             Action::Other(name) => invalid(format!("it holds a `{name}`, which this table never writes")),
-            Action::Protocol(_) | Action::MetaData(_) => {
-                if version > 0 {
-                    invalid("it changes the table's protocol or schema".into());
-                }
-            }
+            // What they say is followed from commit to commit, by `columns`.
+            Action::Protocol(_) | Action::MetaData(_) => {}
         }
     }
     let arrangement = ours.as_mut().and_then(|ours| ours.arrangement.take());
@@ -158,6 +158,7 @@ async fn read_file(files: &Files, file: DataFile, scope: &Arc<Scope>, checked: &
     checked.valid_files += u64::from(content.findings.is_empty());
     checked.read += content.rows;
     checked.seen.extend(content.seen);
+    checked.schemas.extend(content.schema);
     checked.findings.extend(content.findings);
     Ok(())
 }

@@ -4,6 +4,7 @@ use super::bounds::Bounds;
 use super::report::{Class, Finding};
 use super::scope::Scope;
 use crate::lake::DataFile;
+use crate::layout::schema_of;
 use crate::merkle::proof::Placed;
 use crate::merkle::records::record_leaf;
 use crate::merkle::tree::Edge;
@@ -16,7 +17,7 @@ use bytes::Bytes;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use std::collections::HashSet;
 use std::sync::Arc;
-use wk_schemas::{Body, Digest, Kind, RecordId, Timestamp, Topic, codec};
+use wk_schemas::{Body, Digest, Kind, Record, RecordId, Schema, Timestamp, Topic, codec};
 
 /// How many rows are read at once.
 const BATCH_ROWS: usize = 8192;
@@ -61,6 +62,8 @@ pub(super) struct Content {
     pub(super) rows: u64,
     /// The leaf of every record, for a file that rearranges.
     pub(super) leaves: Vec<Digest>,
+    /// What they were written with, if that could be read.
+    pub(super) schema: Option<Arc<Schema>>,
     pub(super) findings: Vec<Finding>,
 }
 
@@ -99,6 +102,12 @@ fn check_for(file: &DataFile, bytes: &Bytes, scope: Option<&Scope>) -> Content {
     for lie in read.bounds.lies(file) {
         invalid(format!("{lie}, the commit says otherwise: a question would pass it by"));
     }
+    let first = Schema::first().fingerprint();
+    if read.schema.fingerprint() != file.schema.unwrap_or(first) {
+        let (found, said) = (read.schema.fingerprint(), file.schema.unwrap_or(first));
+        invalid(format!("its records were written with the schema {found}, the commit says {said}"));
+    }
+    content.schema = Some(read.schema);
     content.rows = read.rows;
     content.seen = read.seen;
     content.leaves = read.leaves;
@@ -112,6 +121,7 @@ struct Read {
     rows: u64,
     root: Digest,
     bounds: Bounds,
+    schema: Arc<Schema>,
 }
 
 fn read(bytes: &Bytes, scope: Option<&Scope>) -> Result<Read, String> {
@@ -119,11 +129,11 @@ fn read(bytes: &Bytes, scope: Option<&Scope>) -> Result<Read, String> {
     let mut bounds = Bounds::default();
     let mut texts = Texts::default();
     let (mut seen, mut leaves) = (Vec::new(), Vec::new());
-    each(bytes, |source, offset, recorded_at, datum| {
+    let schema = each(bytes, |schema, source, offset, recorded_at, datum| {
         let leaf = record_leaf(source.topic, source.partition, offset, recorded_at, datum);
         edge.push(leaf, |_, _| {});
-        let header = codec::walk(datum).map_err(|e| format!("{source}@{offset}: {e}"))?;
-        bounds.take(source, offset, recorded_at, &header);
+        let (header, kind) = schema.walk(datum).map_err(|e| format!("{source}@{offset}: {e}"))?;
+        bounds.take(source, offset, recorded_at, &header, &schema.kinds()[kind]);
         let Some(scope) = scope else {
             leaves.push(leaf);
             return Ok(());
@@ -134,8 +144,8 @@ fn read(bytes: &Bytes, scope: Option<&Scope>) -> Result<Read, String> {
             Scope::Record { source: wanted, offset: at } => (source, offset) == (*wanted, *at),
         };
         if wanted {
-            let (letter, replayed) = if header.kind == Kind::DeadLetter { letter(datum) } else { (None, None) };
-            let names = if matches!(scope, Scope::Session(_)) { names(datum) } else { None };
+            let (letter, replayed) = if header.kind == Kind::DeadLetter { letter(schema, datum) } else { (None, None) };
+            let names = if matches!(scope, Scope::Session(_)) { names(schema, datum) } else { None };
             seen.push(Seen {
                 source,
                 offset,
@@ -154,7 +164,7 @@ fn read(bytes: &Bytes, scope: Option<&Scope>) -> Result<Read, String> {
         }
         Ok(())
     })?;
-    Ok(Read { seen, leaves, rows: edge.size(), root: edge.root(), bounds })
+    Ok(Read { seen, leaves, rows: edge.size(), root: edge.root(), bounds, schema })
 }
 
 /// Session ids and writers come again and again; each is kept once.
@@ -174,9 +184,14 @@ impl Texts {
     }
 }
 
+/// A record as far as this program knows it.
+fn known(schema: &Schema, datum: &[u8]) -> Option<Record> {
+    codec::decode(&schema.to_ours(datum).ok()??).ok()
+}
+
 /// The record's own id and those of its evidence.
-fn names(datum: &[u8]) -> Option<Box<(RecordId, Vec<RecordId>)>> {
-    let record = codec::decode(datum).ok()?;
+fn names(schema: &Schema, datum: &[u8]) -> Option<Box<(RecordId, Vec<RecordId>)>> {
+    let record = known(schema, datum)?;
     let evidence = match record.body {
         Body::Finding(finding) => finding.evidence,
         _ => Vec::new(),
@@ -191,7 +206,7 @@ type Leaves = (Vec<Digest>, Option<(u64, Placed)>);
 pub(crate) fn leaves(bytes: &Bytes, wanted: Option<Offset>) -> Result<Leaves, String> {
     let mut leaves = Vec::new();
     let mut found = None;
-    each(bytes, |source, offset, recorded_at, datum| {
+    each(bytes, |_, source, offset, recorded_at, datum| {
         let Source { topic, partition } = source;
         if Some((source, offset)) == wanted {
             let datum = Bytes::copy_from_slice(datum);
@@ -203,34 +218,35 @@ pub(crate) fn leaves(bytes: &Bytes, wanted: Option<Offset>) -> Result<Leaves, St
     Ok((leaves, found))
 }
 
-/// Hands every record of a file to `take`: its place, when the log took it, and its bytes, encoded again from the columns.
+/// Hands every record of a file to `take`: the schema that it was written with, its place, when the log took it, and its bytes, encoded again
+/// from the columns. Returns the schema.
 pub(crate) fn each(
     bytes: &Bytes,
-    mut take: impl FnMut(Source, i64, Timestamp, &[u8]) -> Result<(), String>,
-) -> Result<(), String> {
-    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes.clone())
-        .and_then(|b| b.with_batch_size(BATCH_ROWS).build())
-        .map_err(|e| e.to_string())?;
+    mut take: impl FnMut(&Arc<Schema>, Source, i64, Timestamp, &[u8]) -> Result<(), String>,
+) -> Result<Arc<Schema>, String> {
+    let builder = ParquetRecordBatchReaderBuilder::try_new(bytes.clone()).map_err(|e| e.to_string())?;
+    let schema = schema_of(builder.metadata().file_metadata())?;
+    let reader = builder.with_batch_size(BATCH_ROWS).build().map_err(|e| e.to_string())?;
     let mut datum = Vec::with_capacity(4096);
     for batch in reader {
         let batch = batch.map_err(|e| e.to_string())?;
-        let encoder = Encoder::new(&batch).map_err(|e| e.to_string())?;
+        let encoder = Encoder::new(&schema, &batch).map_err(|e| e.to_string())?;
         let place = Place::of(&batch)?;
         for row in 0..batch.num_rows() {
             datum.clear();
             encoder.write(row, &mut datum);
             let (source, offset, recorded_at) = place.at(row)?;
-            take(source, offset, recorded_at, &datum)?;
+            take(&schema, source, offset, recorded_at, &datum)?;
         }
     }
-    Ok(())
+    Ok(schema)
 }
 
 /// What a dead letter is about, or where a note says that one is now.
-fn letter(datum: &[u8]) -> (Option<Offset>, Option<Offset>) {
-    match codec::decode(datum).map(|record| record.body) {
-        Ok(Body::DeadLetter(letter)) if letter.parts == 0 => (None, replayed::place(&letter.reason)),
-        Ok(Body::DeadLetter(letter)) => {
+fn letter(schema: &Schema, datum: &[u8]) -> (Option<Offset>, Option<Offset>) {
+    match known(schema, datum).map(|record| record.body) {
+        Some(Body::DeadLetter(letter)) if letter.parts == 0 => (None, replayed::place(&letter.reason)),
+        Some(Body::DeadLetter(letter)) => {
             let source = Topic::from_name(&letter.topic).map(|topic| Source { topic, partition: letter.partition });
             (source.map(|source| (source, letter.offset)), None)
         }

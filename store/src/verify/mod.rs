@@ -4,6 +4,7 @@
 //! checkpoint   signed by the key; nothing before an earlier checkpoint was changed or cut off
 //! tiles        have the signed root; entry bundles are the commits
 //! commits      each is the leaf of its number; offsets of every partition go on where they ended, and add up
+//! columns      the table's only become more, and are all that its files have
 //! derived      each Delta checkpoint says what the commits that it sums up say, because readers begin with it
 //! files        SHA-256 and size; the root over the records, each encoded again from its columns; statistics that hold every record
 //! compactions  the files that one adds hold the records of those that it takes out, each once; no file is taken out twice
@@ -21,6 +22,7 @@
 mod arrangement;
 mod bounds;
 mod chains;
+mod columns;
 mod commit;
 mod derived;
 mod file;
@@ -100,6 +102,7 @@ pub async fn verify(
     let mut chains = Chains::new(&scope);
     let mut named = strays::Named::default();
     let mut table = arrangement::Table::default();
+    let mut columns = columns::History::default();
     let mut found = 0;
     let mut gone = removed::Gone::default();
     let mut checked = stream::iter(commits)
@@ -113,6 +116,7 @@ pub async fn verify(
         chains.follow(&commit.seen, &mut report);
         table.take(&commit, &mut report);
         gone.take(&acts, &commit.gone);
+        columns.take(&commit, &mut report);
         named.take(commit.added.into_iter().map(|file| file.path));
         derived.take(files, commit.version, commit.actions, &mut report).await?;
         found += commit.seen.len();

@@ -5,6 +5,7 @@ mod checkpoints;
 mod commit;
 mod common;
 mod compaction;
+mod evolution;
 mod faults;
 mod others;
 mod proof;

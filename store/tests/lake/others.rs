@@ -128,7 +128,7 @@ async fn sha256sum_checks_the_files_against_the_tables_own_log() {
     }
 }
 
-fn path(path: &Path) -> String {
+pub(crate) fn path(path: &Path) -> String {
     path.to_str().unwrap().to_owned()
 }
 

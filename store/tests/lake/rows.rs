@@ -8,7 +8,7 @@ use arrow_avro::reader::ReaderBuilder;
 use arrow_avro::schema::{AvroSchema, Fingerprint, FingerprintAlgorithm, SchemaStore};
 use bytes::Bytes;
 use proptest::prelude::*;
-use wk_schemas::{Body, Kind, SCHEMA, Timestamp, Topic, codec};
+use wk_schemas::{Body, Kind, SCHEMA, Schema, Timestamp, Topic, codec};
 use wk_store::rows::{self, Decoder, Encoder, Row, RowsError};
 
 fn rows() -> Vec<Row> {
@@ -25,7 +25,7 @@ fn placed(datums: impl Iterator<Item = Vec<u8>>) -> Vec<Row> {
 }
 
 fn datums(batch: &RecordBatch) -> Vec<Bytes> {
-    let encoder = Encoder::new(batch).unwrap();
+    let encoder = Encoder::new(&Schema::ours(), batch).unwrap();
     let datum = |index| {
         let mut datum = Vec::new();
         encoder.write(index, &mut datum);
@@ -80,11 +80,11 @@ fn lines(batch: &RecordBatch) -> String {
 #[test]
 fn kinds_that_no_row_is_of_have_no_columns_and_nothing_is_lost() {
     let rows: Vec<Row> = rows().into_iter().filter(|r| r.kind() == Kind::Finding).collect();
-    let batch = Decoder::new([Kind::Finding]).decode(&rows).unwrap();
+    let batch = Decoder::new(&Schema::ours(), [Kind::Finding.into()]).decode(&rows).unwrap();
     let bodies: Vec<&str> = Body::FIELDS.iter().copied().filter(|f| batch.column_by_name(f).is_some()).collect();
     assert_eq!(bodies, ["finding"]);
     assert_eq!(datums(&batch), rows.iter().map(|r| r.datum().clone()).collect::<Vec<_>>());
-    let refused = Decoder::new([Kind::Approval]).decode(&rows).unwrap_err();
+    let refused = Decoder::new(&Schema::ours(), [Kind::Approval.into()]).decode(&rows).unwrap_err();
     assert!(matches!(&refused, RowsError::Column { name, .. } if name == "finding"), "{refused}");
 }
 

@@ -12,7 +12,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use uuid::Uuid;
-use wk_schemas::{Body, Digest, Kind, RecordId, Timestamp, Topic};
+use wk_schemas::{Body, Digest, Kind, RecordId, Schema, Timestamp, Topic};
 use wk_store::files::Files;
 use wk_store::merkle::records::record_leaf;
 use wk_store::merkle::{Log, tree};
@@ -283,7 +283,7 @@ fn root(bytes: &[u8]) -> Digest {
     let mut leaves = Vec::new();
     for batch in reader {
         let batch = batch.unwrap();
-        let encoder = Encoder::new(&batch).unwrap();
+        let encoder = Encoder::new(&Schema::ours(), &batch).unwrap();
         let column = |name: &str| batch.column_by_name(name).unwrap();
         for row in 0..batch.num_rows() {
             let mut datum = Vec::new();
