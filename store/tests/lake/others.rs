@@ -14,7 +14,7 @@ use wk_store::merkle::{Log, verifier_key};
 use wk_store::{Commit, Range, Row, Source, compact};
 
 #[tokio::test]
-async fn deltalake_polars_and_duckdb_read_the_table() {
+async fn deltalake_polars_duckdb_and_spark_read_the_table() {
     let dir = tempfile::tempdir().unwrap();
     let mut writer = filled(dir.path()).await;
     // A file that holds two partitions, of two topics.
@@ -32,15 +32,17 @@ async fn deltalake_polars_and_duckdb_read_the_table() {
     writer.commit(&commit).await.unwrap();
     let last = writer.lake().snapshot().files.last().unwrap().path.clone();
     assert_eq!(last, "records/day=2026-10-26/events-0-25-25-and-1-00000009000000000000000000000000.parquet");
-    let read = || run("read_table.py", &[path(&dir.path().join("records")), "26".into(), "2".into()]);
-    read();
+    let arguments = [path(&dir.path().join("records")), "26".into(), "2".into()];
+    run("read_table.py", &arguments);
     // The same after a compaction, in the order of sessions.
     let inputs =
         compact::plan(&writer.lake().snapshot(), &BTreeSet::new(), "2026-10-27", &compact::Limits::default()).unwrap();
     let rewrite = compact::prepare(writer.lake().files(), inputs, Uuid::from_u128(10), Timestamp(START)).await.unwrap();
     writer.rearrange(&rewrite).await.unwrap();
     assert_eq!(writer.lake().snapshot().files.len(), 1);
-    read();
+    run("read_table.py", &arguments);
+    // It reads every earlier version, too.
+    run_on_spark("ReadTable.java", &arguments);
 }
 
 #[tokio::test]
@@ -132,15 +134,43 @@ pub(crate) fn path(path: &Path) -> String {
     path.to_str().unwrap().to_owned()
 }
 
-/// Runs a script of `store/tests`; what is missing is said loudly, and is a failure when `WK_TEST_REQUIRE` is 1.
+/// Where `tests/harness/tools-install` puts things.
 #[expect(clippy::disallowed_methods, reason = "tests find their tools by the environment")]
-pub(crate) fn run(script: &str, arguments: &[String]) {
+fn tools() -> PathBuf {
     let cache = std::env::var("XDG_CACHE_HOME")
         .map(PathBuf::from)
         .unwrap_or_else(|_| PathBuf::from(std::env::var("HOME").unwrap_or_default()).join(".cache"));
-    let python = cache.join("watchkeeper/tools/python/bin/python");
+    cache.join("watchkeeper/tools")
+}
+
+/// Runs a Python script of `store/tests`.
+pub(crate) fn run(script: &str, arguments: &[String]) {
+    carry_out(Command::new(tools().join("python/bin/python")), script, arguments);
+}
+
+/// Runs a Java program of `store/tests` with Apache Spark and Delta Lake.
+fn run_on_spark(program: &str, arguments: &[String]) {
+    let home = tools().join("spark");
+    if !home.exists() {
+        return skip(&format!("SKIPPED: Apache Spark is not installed ({program})"));
+    }
+    let scratch = tempfile::tempdir().unwrap();
+    let mut java = Command::new("java");
+    java.arg("-cp").arg(home.join("libs/*")).arg(format!("-Djava.io.tmpdir={}", scratch.path().display()));
+    // A short test on a machine with two processors.
+    java.args(["-Xmx1g", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]);
+    // What Spark's own launcher gives Java 17 and later; `org.apache.spark.launcher.JavaModuleOptions` lists it.
+    for module in ["lang", "lang.invoke", "net", "nio", "util", "util.concurrent", "util.concurrent.atomic"] {
+        java.arg(format!("--add-opens=java.base/java.{module}=ALL-UNNAMED"));
+    }
+    java.args(["--add-opens=java.base/sun.nio.ch=ALL-UNNAMED", "--add-opens=java.base/sun.util.calendar=ALL-UNNAMED"]);
+    carry_out(java, program, arguments);
+}
+
+/// Runs a script or program of `store/tests`; what is missing is said loudly, and is a failure when `WK_TEST_REQUIRE` is 1.
+fn carry_out(mut command: Command, script: &str, arguments: &[String]) {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(script);
-    let skipped = match Command::new(&python).arg(&script).args(arguments).output() {
+    let skipped = match command.arg(&script).args(arguments).output() {
         Ok(done) => {
             let said = String::from_utf8_lossy(&done.stdout);
             match done.status.code() {
@@ -149,7 +179,7 @@ pub(crate) fn run(script: &str, arguments: &[String]) {
                 _ => panic!("{}\n{said}{}", script.display(), String::from_utf8_lossy(&done.stderr)),
             }
         }
-        Err(e) => Some(format!("SKIPPED: {}: {e}", python.display())),
+        Err(e) => Some(format!("SKIPPED: {}: {e}", command.get_program().display())),
     };
     if let Some(why) = skipped {
         skip(&format!("{why} ({})", script.display()));
