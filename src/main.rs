@@ -14,6 +14,7 @@ mod lake;
 mod log;
 mod parts;
 mod people;
+mod pipe;
 mod policy;
 mod publish;
 mod retention;
@@ -128,6 +129,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    pipe::end_when_nobody_reads();
     let cli = Cli::parse();
     // The level is for our own crates; others speak up only about errors. An unknown level is `warn`.
     let ours = ["wk", "wk_ingest", "wk_query", "wk_shim", "wk_store", "wk_watcher", "wk_wire"];

@@ -43,6 +43,20 @@ fn without_services_the_error_says_what_to_start() {
 }
 
 #[test]
+fn a_reader_that_has_seen_enough_ends_it_without_a_word() {
+    for arguments in [["rules", "docs"], ["sql", "--saved"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let done = crate::harness::wk().args(arguments).stdout(writer).output().unwrap();
+        assert_eq!(
+            (done.status.code(), String::from_utf8_lossy(&done.stderr).as_ref()),
+            (Some(141), ""),
+            "{arguments:?}"
+        );
+    }
+}
+
+#[test]
 fn an_unknown_adapter_is_named_with_those_that_there_are() {
     let (_dir, installation, workspace) = place();
     let done = installation.run(&["--agent", "copilot"], &workspace, ["true"]);
