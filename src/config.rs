@@ -6,6 +6,8 @@ use crate::home::Home;
 use anyhow::{Context as _, bail};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
+use wk_store::Lake;
+use wk_store::place::{Environment, Place, PlaceError, Places};
 use wk_wire::Brokers;
 
 /// `wk.toml`. Unknown keys are refused.
@@ -22,6 +24,8 @@ struct File {
     log: Option<LogSection>,
     /// Port of the HTTP door on loopback. Default: 0, any; `query.url` in the data folder says which.
     query_port: u16,
+    /// Where the lake is. Default: in the data folder.
+    lake: wk_store::place::Config,
     /// As `ingest.toml`.
     ingest: wk_ingest::Config,
     /// As `watcher.toml`.
@@ -54,10 +58,50 @@ pub(crate) struct Settings {
     pub(crate) brokers: Option<Brokers>,
     pub(crate) registry: Option<String>,
     pub(crate) query_port: u16,
+    pub(crate) places: Places,
     pub(crate) ingest: wk_ingest::Config,
     pub(crate) watcher: wk_watcher::Config,
     pub(crate) query: wk_query::Config,
     pub(crate) shim: wk_shim::Config,
+}
+
+impl Settings {
+    /// Where the lake is: as named, else as configured, else in the data folder.
+    ///
+    /// # Errors
+    /// When it is no place for a lake.
+    pub(crate) fn lake(&self, which: &WhichLake) -> Result<Place, PlaceError> {
+        self.places.find(which.lake.as_deref(), &self.home.lake())
+    }
+}
+
+/// The argument of every command that looks into a lake.
+#[derive(Debug, Default, clap::Args)]
+pub(crate) struct WhichLake {
+    /// The lake: a folder, or s3://bucket/prefix. Default: the configured one, else that of the data folder.
+    #[arg(long, value_name = "PLACE")]
+    lake: Option<String>,
+}
+
+impl WhichLake {
+    /// Whether it is another than this data folder's.
+    pub(crate) fn is_named(&self) -> bool {
+        self.lake.is_some()
+    }
+
+    /// Opens the lake, which must be there.
+    ///
+    /// # Errors
+    /// Names the place.
+    pub(crate) async fn open(&self, settings: &Settings) -> anyhow::Result<Lake> {
+        let place = settings.lake(self)?;
+        Lake::open_on(place.files()?).await.with_context(|| format!("failed to open the lake `{place}`"))
+    }
+}
+
+/// The environment, as far as it is text.
+fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
 /// Reads what the command line names.
@@ -93,6 +137,7 @@ pub(crate) fn load(global: &Global) -> anyhow::Result<Settings> {
         brokers,
         registry,
         query_port: file.query_port,
+        places: Places { config: file.lake, environment: Environment::of(environment()) },
         ingest: file.ingest,
         watcher: file.watcher,
         query: file.query,

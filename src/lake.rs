@@ -1,14 +1,13 @@
 //! `wk lake`: looks after the lake.
 
-use crate::config::Settings;
+use crate::config::{Settings, WhichLake};
 use crate::home::Key;
 use crate::{clock, services};
 use clap::{Args, Subcommand};
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use wk_store::compact::{CompactError, Limits};
-use wk_store::{CommitError, Lake, Writer, layout};
+use wk_store::{CommitError, Writer, layout};
 
 /// What can be done to the lake.
 #[derive(Debug, Subcommand)]
@@ -23,9 +22,8 @@ pub(crate) struct Options {
     /// Takes today's files as well, however few there are.
     #[arg(long)]
     all: bool,
-    /// The lake. Default: the one of the data folder.
-    #[arg(long, value_name = "DIR")]
-    lake: Option<PathBuf>,
+    #[command(flatten)]
+    place: WhichLake,
 }
 
 /// Exit code 0: done; 1: a file is not what was committed, and was left alone; 2: it could not be done.
@@ -35,8 +33,7 @@ pub(crate) fn main(settings: &Settings, action: Action) -> anyhow::Result<ExitCo
 }
 
 async fn compact(settings: &Settings, options: Options) -> anyhow::Result<ExitCode> {
-    let lake = Lake::open(&options.lake.unwrap_or_else(|| settings.home.lake())).await?;
-    let mut writer = Writer::open(lake, settings.home.signing_key(Key::Lake)?).await?;
+    let mut writer = Writer::open(options.place.open(settings).await?, settings.home.signing_key(Key::Lake)?).await?;
     let mut limits = Limits::default();
     if options.all {
         limits.files_min = 2;

@@ -1,7 +1,7 @@
 //! How each part is put together from the settings: its keys, its folder, its end of the log.
 
 use crate::clock;
-use crate::config::Settings;
+use crate::config::{Settings, WhichLake};
 use crate::endpoints::Endpoints;
 use crate::home::{Key, read_public};
 use crate::show;
@@ -26,7 +26,10 @@ pub(crate) async fn ingest(
     endpoints: &Endpoints,
     cancel: CancellationToken,
 ) -> anyhow::Result<Task> {
-    let lake = Lake::open_or_create(&settings.home.lake(), clock::new_id().0, clock::now()).await?;
+    let place = settings.lake(&WhichLake::default())?;
+    let lake = Lake::open_or_create_on(place.make()?, clock::new_id().0, clock::now())
+        .await
+        .with_context(|| format!("failed to open the lake `{place}`"))?;
     let writer = Writer::open(lake.clone(), settings.home.signing_key(Key::Lake)?).await?;
     let compactor = Writer::open(lake, settings.home.signing_key(Key::Lake)?).await?;
     let identity = wk_ingest::Identity { tenant: settings.tenant.clone(), host: settings.host.clone() };

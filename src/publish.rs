@@ -1,13 +1,12 @@
 //! `wk publish`: the newest signed checkpoint goes to those who are to keep it. To be run by a timer, every few minutes.
 
-use crate::config::Settings;
+use crate::config::{Settings, WhichLake};
 use crate::home::Key;
 use crate::{clock, services};
 use anyhow::bail;
 use clap::Args;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use wk_store::files::Files;
 use wk_store::merkle::witness::WitnessKey;
 use wk_store::publish::{Targets, publish};
 
@@ -23,9 +22,8 @@ pub(crate) struct Options {
     /// Whatever takes a POST of JSON with the signed checkpoint in it. As often as needed.
     #[arg(long, value_name = "URL")]
     webhook: Vec<String>,
-    /// The lake. Default: the one of the data folder.
-    #[arg(long, value_name = "DIR")]
-    lake: Option<PathBuf>,
+    #[command(flatten)]
+    place: WhichLake,
     /// The lake's public key, PEM. Default: the one of the data folder.
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
@@ -47,7 +45,7 @@ pub(crate) fn main(settings: Settings, options: Options) -> anyhow::Result<ExitC
         Some(path) => crate::home::read_public(path)?,
         None => settings.home.verifying_key(Key::Lake)?,
     };
-    let files = Files::existing(&options.lake.unwrap_or_else(|| settings.home.lake()))?;
+    let files = settings.lake(&options.place)?.files()?;
     // Any number that has not been used before will do.
     let nonce = clock::new_id().0.as_u64_pair().1;
     let published = services::block_on(async { Ok(publish(&files, &key, &targets, nonce).await?) })?;

@@ -1,6 +1,6 @@
 //! `wk retention` and `wk hold`: what leaves the lake and what may not, each by an act that a person signs.
 
-use crate::config::Settings;
+use crate::config::{Settings, WhichLake};
 use crate::home::Key;
 use crate::{clock, parts, services};
 use anyhow::{Context as _, bail};
@@ -75,14 +75,6 @@ pub(crate) struct Person {
     place: WhichLake,
 }
 
-/// Which lake.
-#[derive(Debug, Args)]
-pub(crate) struct WhichLake {
-    /// The lake. Default: the one of the data folder.
-    #[arg(long, value_name = "DIR")]
-    lake: Option<PathBuf>,
-}
-
 /// Exit code 0: done; 2: it could not be done, and why.
 pub(crate) fn main(settings: &Settings, action: Action) -> anyhow::Result<ExitCode> {
     services::block_on(async {
@@ -152,16 +144,12 @@ pub(crate) fn hold(settings: &Settings, action: HoldAction) -> anyhow::Result<Ex
     })
 }
 
-async fn lake(settings: &Settings, place: &WhichLake) -> anyhow::Result<Lake> {
-    Ok(Lake::open(&place.lake.clone().unwrap_or_else(|| settings.home.lake())).await?)
-}
-
 async fn open(settings: &Settings, place: &WhichLake) -> anyhow::Result<Writer> {
-    Ok(Writer::open(lake(settings, place).await?, settings.home.signing_key(Key::Lake)?).await?)
+    Ok(Writer::open(place.open(settings).await?, settings.home.signing_key(Key::Lake)?).await?)
 }
 
 async fn acts(settings: &Settings, place: &WhichLake) -> anyhow::Result<Acts> {
-    Ok(Acts::of_lake(&lake(settings, place).await?, &parts::approvers(settings)?).await?)
+    Ok(Acts::of_lake(&place.open(settings).await?, &parts::approvers(settings)?).await?)
 }
 
 /// Signs a deed with the person's key.

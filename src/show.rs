@@ -1,9 +1,9 @@
 //! `wk sql`, `wk sessions`, `wk timeline`: the lake, shown to people.
 
 use crate::audit::Audit;
-use crate::config::Settings;
+use crate::config::{Settings, WhichLake};
 use crate::{clock, services};
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use clap::Args;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -39,12 +39,11 @@ fn pair(text: &str) -> Result<(String, String), String> {
 /// # Errors
 /// When there is no lake yet, or it cannot be read.
 pub(crate) async fn engine(settings: &Settings, on_query: OnQuery) -> anyhow::Result<Arc<Engine>> {
-    let dir = settings.home.lake();
-    if !dir.exists() {
+    let which = WhichLake::default();
+    if settings.lake(&which)?.is_nowhere() {
         bail!("there is no lake in `{}` yet: run something under `wk run` first", settings.home.dir().display());
     }
-    let lake =
-        wk_store::Lake::open(&dir).await.with_context(|| format!("failed to open the lake `{}`", dir.display()))?;
+    let lake = which.open(settings).await?;
     Ok(Arc::new(Engine::open(Arc::new(lake), settings.query.clone(), on_query)?))
 }
 
@@ -122,7 +121,7 @@ pub(crate) async fn find_session(settings: &Settings, beginning: &str) -> anyhow
         .filter_map(|entry| entry.file_name().into_string().ok())
         .filter(|name| name.starts_with(beginning))
         .collect();
-    if fitting.is_empty() && settings.home.lake().exists() {
+    if fitting.is_empty() && !settings.lake(&WhichLake::default())?.is_nowhere() {
         let asker = Asker { user: settings.principal.clone(), door: "shell".into() };
         let engine = engine(settings, Arc::new(|_| ())).await?;
         return complete(&engine, asker, beginning).await;

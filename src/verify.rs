@@ -1,6 +1,6 @@
 //! `wk verify`: checks the lake from its signed checkpoint down to each record's place in its chain.
 
-use crate::config::Settings;
+use crate::config::{Settings, WhichLake};
 use crate::home::Key;
 use crate::{parts, services, show};
 use anyhow::{Context as _, bail};
@@ -9,7 +9,6 @@ use indicatif::{ProgressBar, ProgressStyle};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use wk_store::Lake;
-use wk_store::files::Files;
 use wk_store::merkle::proof::prove;
 use wk_store::merkle::verifier_key;
 use wk_store::merkle::witness::WitnessKey;
@@ -42,9 +41,8 @@ pub(crate) struct Options {
     /// Public key (PEM) of a person whose signature under a removal or a hold counts, beside those of the configuration. As often as needed.
     #[arg(long, value_name = "FILE")]
     approver: Vec<PathBuf>,
-    /// The lake. Default: the one of the data folder.
-    #[arg(long, value_name = "DIR")]
-    lake: Option<PathBuf>,
+    #[command(flatten)]
+    place: WhichLake,
     /// The lake's public key, PEM. Default: the one of the data folder. An auditor brings a copy of his own.
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
@@ -70,16 +68,16 @@ pub(crate) fn main(settings: Settings, options: Options) -> anyhow::Result<ExitC
 
 /// Verifies the lake, with a progress bar on a terminal.
 async fn check(settings: &Settings, options: &Options, against: Option<String>) -> anyhow::Result<Report> {
-    let dir = options.lake.clone().unwrap_or_else(|| settings.home.lake());
-    if !dir.exists() {
-        bail!("there is no lake in `{}`", dir.display());
+    let place = settings.lake(&options.place)?;
+    if place.is_nowhere() {
+        bail!("there is no lake in `{place}`");
     }
     let key = match &options.key {
         Some(path) => crate::home::read_public(path)?,
         None => settings.home.verifying_key(Key::Lake)?,
     };
     let scope = scope(settings, options).await?;
-    let files = Files::existing(&dir)?;
+    let files = place.files()?;
     let bar = ProgressBar::new(0).with_style(
         ProgressStyle::with_template("{bar:40} {pos} of {len} commits {msg}").expect("the template is a constant"),
     );
@@ -97,7 +95,7 @@ async fn check(settings: &Settings, options: &Options, against: Option<String>) 
     .await?;
     bar.finish_and_clear();
     if let (Scope::Record { source, offset }, Some(folder)) = (scope, &options.proof) {
-        let (proof, record) = prove(&Lake::open(&dir).await?, source, offset).await?;
+        let (proof, record) = prove(&Lake::open_on(files).await?, source, offset).await?;
         let signed = proof.check(&record, &key)?;
         std::fs::create_dir_all(folder).with_context(|| format!("failed to make `{}`", folder.display()))?;
         let vkey = format!("{}\n", verifier_key(&signed.origin, &key));
@@ -114,7 +112,7 @@ async fn check(settings: &Settings, options: &Options, against: Option<String>) 
 async fn scope(settings: &Settings, options: &Options) -> anyhow::Result<Scope> {
     Ok(match (&options.day, &options.session, &options.record) {
         (Some(day), _, _) => Scope::day(day)?,
-        (_, Some(session), _) if options.lake.is_some() => Scope::Session(session.clone()),
+        (_, Some(session), _) if options.place.is_named() => Scope::Session(session.clone()),
         (_, Some(session), _) => {
             // One that no session begins with is looked for as it is: that it is not there is for the report to say.
             Scope::Session(show::find_session(settings, session).await.map_or(session.clone(), |id| id.to_string()))

@@ -128,8 +128,13 @@ impl Files {
         let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
         match self.store.put_opts(path, PutPayload::from_bytes(bytes), options).await {
             Ok(_) => Ok(PutNew::Created),
-            Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
-                Ok(PutNew::Taken)
+            Err(e @ (object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. })) => {
+                // S3 also refuses while somebody else writes that name, and what they write may yet fail.
+                match self.store.head(path).await {
+                    Ok(_) => Ok(PutNew::Taken),
+                    Err(object_store::Error::NotFound { .. }) => Err(FilesError::write(path, e)),
+                    Err(unknown) => Err(FilesError::write(path, unknown)),
+                }
             }
             Err(e) => Err(FilesError::write(path, e)),
         }

@@ -96,6 +96,14 @@ pub enum OpenError {
         /// Where it was looked for.
         place: String,
     },
+    /// Two writers could overwrite each other's commits there.
+    #[error(
+        "the object store `{place}` replaces an object that `If-None-Match: *` forbids it to replace; it cannot hold a lake"
+    )]
+    Overwrites {
+        /// The store.
+        place: String,
+    },
     /// A lake was to be made where one is.
     #[error("there is a lake already")]
     Exists,
@@ -120,6 +128,9 @@ pub enum OpenError {
         reason: String,
     },
 }
+
+/// The object that shows whether a store puts if absent. It stays: two processes that asked and removed it would mislead each other.
+const PROBE: &str = "log/conditional-put";
 
 /// The path of a commit.
 pub(crate) fn commit_path(version: Version) -> ObjectPath {
@@ -148,8 +159,16 @@ impl Lake {
     /// Makes a lake on any store that puts if absent.
     ///
     /// # Errors
-    /// [`OpenError::Exists`] when there is one.
+    /// [`OpenError::Exists`] when there is one; [`OpenError::Overwrites`].
     pub async fn create_on(files: Files, lake_id: Uuid, at: Timestamp) -> Result<Self, OpenError> {
+        // A store that does not know the condition takes the object in silence. It is asked with one that nobody will miss.
+        let probe = ObjectPath::from(PROBE);
+        if files.root().is_none() {
+            files.put_new(&probe, Bytes::from_static(b"put if absent\n")).await?;
+            if files.put_new(&probe, Bytes::from_static(b"put anyway\n")).await? == PutNew::Created {
+                return Err(OpenError::Overwrites { place: files.store().to_string() });
+            }
+        }
         let id = lake_id.to_string();
         let bytes = delta::write(&delta::create(&id, &id, at.0.div_euclid(1000)));
         match files.put_new(&commit_path(0), bytes.into()).await? {
@@ -174,8 +193,16 @@ impl Lake {
     /// # Errors
     /// [`OpenError`].
     pub async fn open_or_create(folder: &Path, lake_id: Uuid, at: Timestamp) -> Result<Self, OpenError> {
-        match Self::create(folder, lake_id, at).await {
-            Err(OpenError::Exists) => Self::open(folder).await,
+        Self::open_or_create_on(Files::local(folder)?, lake_id, at).await
+    }
+
+    /// Opens the lake on any store that puts if absent; makes it when there is none.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub async fn open_or_create_on(files: Files, lake_id: Uuid, at: Timestamp) -> Result<Self, OpenError> {
+        match Self::create_on(files.clone(), lake_id, at).await {
+            Err(OpenError::Exists) => Self::open_on(files).await,
             other => other,
         }
     }

@@ -21,6 +21,7 @@ pub mod lake;
 pub mod layout;
 pub mod merkle;
 pub mod offsets;
+pub mod place;
 pub mod publish;
 pub mod read;
 pub mod replayed;

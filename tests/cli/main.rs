@@ -5,6 +5,7 @@ mod harness;
 
 mod bad_input;
 mod brokers;
+mod bucket;
 mod compact;
 mod demo;
 mod doors;

@@ -3,6 +3,8 @@
 
 mod away;
 mod bad_input;
+mod bucket;
+mod bucket_faults;
 mod compaction;
 mod crash;
 mod disk;

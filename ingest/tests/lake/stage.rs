@@ -11,6 +11,7 @@ use uuid::Uuid;
 use wk_ingest::synthetic::{Sample, Synthetic};
 use wk_ingest::{Config, Identity, Ingest, IngestError, Progress, Summary};
 use wk_schemas::{SCHEMA, Timestamp, Topic};
+use wk_store::files::Files;
 use wk_store::verify::{Options, Report, verify};
 use wk_store::{Lake, Offsets, Writer};
 use wk_wire::embedded::Broker;
@@ -50,7 +51,11 @@ pub(crate) fn to_the_end() -> CancellationToken {
 }
 
 pub(crate) async fn writer(lake: &Path) -> Writer {
-    let lake = Lake::open_or_create(lake, Uuid::from_u128(1), Timestamp(0)).await.unwrap();
+    writer_on(Files::local(lake).unwrap()).await
+}
+
+pub(crate) async fn writer_on(files: Files) -> Writer {
+    let lake = Lake::open_or_create_on(files, Uuid::from_u128(1), Timestamp(0)).await.unwrap();
     Writer::open(lake, key()).await.unwrap()
 }
 
@@ -120,8 +125,11 @@ impl Stage {
 
 /// What a lake promises, checked; nothing may be wrong with it.
 pub(crate) async fn verified(lake: &Path) -> Report {
-    let lake = Lake::open(lake).await.unwrap();
-    let report = verify(lake.files(), &key().verifying_key(), &Options::default(), |_| {}).await.unwrap();
+    verified_on(Files::existing(lake).unwrap()).await
+}
+
+pub(crate) async fn verified_on(files: Files) -> Report {
+    let report = verify(&files, &key().verifying_key(), &Options::default(), |_| {}).await.unwrap();
     assert!(report.is_valid(), "{report}");
     report
 }

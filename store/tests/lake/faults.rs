@@ -26,6 +26,8 @@ struct Faulty {
     until: AtomicI64,
     /// Whether the write that fails has happened all the same.
     happened: bool,
+    /// Whether it takes an object although the condition says no.
+    careless: bool,
 }
 
 impl std::fmt::Display for Faulty {
@@ -45,6 +47,7 @@ impl ObjectStore for Faulty {
         if now && !self.happened {
             return Err(fault());
         }
+        let options = if self.careless { PutOptions::default() } else { options };
         let put = self.inner.put_opts(at, payload, options).await;
         if now { put.and(Err(fault())) } else { put }
     }
@@ -121,13 +124,14 @@ async fn fill(files: &Files, restart: bool) {
 
 #[tokio::test]
 async fn one_failed_write_anywhere_loses_and_doubles_nothing() {
-    // A run without a fault does 24 writes: the lake, three for the first leaf, and five for each of four commits (file, commit, tile,
+    // A run without a fault does 26 writes: two that show whether the store heeds conditions, the lake, three for the first leaf, and five for each of four commits (file, commit, tile,
     // entry bundle, checkpoint). The loop goes on a little further to be sure of the end.
     for happened in [false, true] {
         for restart in [false, true] {
-            for fails in 0..28 {
+            for fails in 0..30 {
                 let inner = Arc::new(InMemory::new());
-                let store = Faulty { inner: Arc::clone(&inner), until: AtomicI64::new(fails), happened };
+                let store =
+                    Faulty { inner: Arc::clone(&inner), until: AtomicI64::new(fails), happened, careless: false };
                 fill(&Files::on(Arc::new(store)), restart).await;
                 let healthy = Files::on(inner);
                 let report = verify(&healthy, &key().verifying_key(), &Options::default(), |_| {}).await.unwrap();
@@ -137,6 +141,16 @@ async fn one_failed_write_anywhere_loses_and_doubles_nothing() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn a_store_that_replaces_what_it_must_not_is_refused_before_anything_is_written() {
+    let inner = Arc::new(InMemory::new());
+    let store = Faulty { inner: Arc::clone(&inner), until: AtomicI64::new(-1), happened: false, careless: true };
+    let opened = Lake::open_or_create_on(Files::on(Arc::new(store)), lake_id(), Timestamp(START)).await;
+    let error = opened.unwrap_err().to_string();
+    assert!(error.contains("`a store with a fault`") && error.contains("`If-None-Match: *`"), "{error}");
+    assert!(Files::on(inner).list(&"records".into()).await.unwrap().is_empty());
 }
 
 /// Compacts the four files into one; a failed step is tried again, by the same process or, with `restart`, by a new one.
@@ -181,7 +195,7 @@ async fn one_failed_write_anywhere_in_a_compaction_loses_and_doubles_nothing() {
                 let inner = Arc::new(InMemory::new());
                 let healthy = Files::on(Arc::clone(&inner) as Arc<dyn ObjectStore>);
                 fill(&healthy, false).await;
-                let store = Faulty { inner, until: AtomicI64::new(fails), happened };
+                let store = Faulty { inner, until: AtomicI64::new(fails), happened, careless: false };
                 compact(&Files::on(Arc::new(store)), &healthy, restart).await;
                 let report = verify(&healthy, &key().verifying_key(), &Options::default(), |_| {}).await.unwrap();
                 let case = format!("write {fails}, happened {happened}, restart {restart}\n{report}");
