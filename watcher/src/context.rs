@@ -20,23 +20,43 @@ use wk_schemas::body::{Actor, Mediation};
 use wk_schemas::sigma::Value;
 use wk_schemas::{Body, Record, RecordId};
 
-/// The flat fields of one record, and what they were computed from.
+/// Fields that most records have at most.
+const FIELDS_USUAL: usize = 40;
+
+/// The flat fields of one record, borrowed from it and its session, and what they come to.
 #[derive(Debug, Clone, Default)]
-pub struct Context {
-    fields: Vec<(&'static str, Value<'static>)>,
+pub struct Context<'a> {
+    fields: Vec<(&'static str, Value<'a>)>,
+    /// What fold, score and judge go by.
+    pub meaning: Meaning,
+}
+
+/// What a record means in its session beside its fields: nothing in it is borrowed, so the session may change meanwhile.
+#[derive(Debug, Clone, Default)]
+pub struct Meaning {
     /// What the action is about.
     pub object: Object,
     /// The credential that is accessed, unless its own program does it.
     pub secret: Option<&'static Secret>,
     /// Records that the fields go back to: the tool call, the refusal, the answer a value came from.
     pub evidence: Vec<(&'static str, RecordId)>,
+    /// `scope.inside_workspace`
+    pub is_inside: bool,
+    /// `scope.ordinary`
+    pub is_ordinary: bool,
+    /// `effect.writes`
+    pub writes: bool,
+    /// `effect.unmediated`
+    pub is_unmediated: bool,
+    /// `host.first_seen`
+    pub is_first_seen: bool,
 }
 
-impl Context {
+impl<'a> Context<'a> {
     /// Computes the context of a record in its session.
     #[must_use]
-    pub fn of(session: &Session, record: &Record) -> Self {
-        let mut c = Self::default();
+    pub fn of(session: &'a Session, record: &'a Record) -> Self {
+        let mut c = Self { fields: Vec::with_capacity(FIELDS_USUAL), ..Self::default() };
         c.common(session, record);
         match &record.body {
             Body::FileAccessed(b) => c.file(session, b),
@@ -71,7 +91,7 @@ impl Context {
 
     /// The field of that name.
     #[must_use]
-    pub fn get(&self, name: &str) -> Option<&Value<'static>> {
+    pub fn get(&self, name: &str) -> Option<&Value<'a>> {
         self.fields.iter().find(|(n, _)| *n == name).map(|(_, v)| v)
     }
 
@@ -83,8 +103,19 @@ impl Context {
 
     /// All fields, in the order in which they were computed.
     #[must_use]
-    pub fn fields(&self) -> &[(&'static str, Value<'static>)] {
+    pub fn fields(&self) -> &[(&'static str, Value<'a>)] {
         &self.fields
+    }
+
+    /// The same, with nothing borrowed.
+    #[must_use]
+    pub fn into_owned(self) -> Context<'static> {
+        let owned = |value| match value {
+            Value::Text(text) => Value::Text(Cow::Owned(text.into_owned())),
+            Value::Number(number) => Value::Number(number),
+            Value::Flag(flag) => Value::Flag(flag),
+        };
+        Context { fields: self.fields.into_iter().map(|(n, v)| (n, owned(v))).collect(), meaning: self.meaning }
     }
 
     fn flag(&mut self, name: &'static str, value: bool) {
@@ -95,11 +126,35 @@ impl Context {
         self.fields.push((name, Value::Number(value)));
     }
 
-    fn text(&mut self, name: &'static str, value: impl Into<String>) {
-        self.fields.push((name, Value::Text(Cow::Owned(value.into()))));
+    fn text(&mut self, name: &'static str, value: impl Into<Cow<'a, str>>) {
+        self.fields.push((name, Value::Text(value.into())));
     }
 
-    fn common(&mut self, session: &Session, record: &Record) {
+    fn evidence(&mut self, name: &'static str, record: Uuid) {
+        self.meaning.evidence.push((name, RecordId(record)));
+    }
+
+    fn inside(&mut self, is_inside: bool) {
+        self.flag("scope.inside_workspace", is_inside);
+        self.meaning.is_inside = is_inside;
+    }
+
+    fn ordinary(&mut self, is_ordinary: bool) {
+        self.flag("scope.ordinary", is_ordinary);
+        self.meaning.is_ordinary = is_ordinary;
+    }
+
+    fn writes(&mut self, writes: bool) {
+        self.flag("effect.writes", writes);
+        self.meaning.writes = writes;
+    }
+
+    fn unmediated(&mut self, is_unmediated: bool) {
+        self.flag("effect.unmediated", is_unmediated);
+        self.meaning.is_unmediated = is_unmediated;
+    }
+
+    fn common(&mut self, session: &'a Session, record: &Record) {
         let at = record.header.occurred_at.0;
         let seconds = |since: i64| at.saturating_sub(since).max(0) / 1_000_000;
         self.number("session.age_s", session.started_at.map_or(0, seconds));
@@ -124,7 +179,7 @@ impl Context {
         }
     }
 
-    fn actor(&mut self, session: &Session, actor: &Actor) {
+    fn actor(&mut self, session: &'a Session, actor: &Actor) {
         let mediation = match actor.mediation {
             Mediation::Declared => "declared",
             Mediation::Inherited => "inherited",
@@ -132,15 +187,16 @@ impl Context {
             Mediation::None | Mediation::Unspecified => "none",
         };
         self.text("effect.mediation", mediation);
-        let ancestry = session.ancestry(&actor.process_uid);
-        if !ancestry.is_empty() {
-            self.text("effect.ancestry", ancestry.join(" < "));
+        match session.ancestry(&actor.process_uid).as_slice() {
+            [] => {}
+            [one] => self.text("effect.ancestry", *one),
+            several => self.text("effect.ancestry", several.join(" < ")),
         }
         if let Some(call) = actor.tool_call_id.as_deref().and_then(|id| session.calls.get(id)) {
             self.text("tool.name", call.tool.as_str());
             self.text("tool.class", call.class.as_str());
             self.text("tool.text", call.text.as_str());
-            self.evidence.push(("effect", RecordId(call.record)));
+            self.evidence("effect", call.record);
         }
     }
 
@@ -150,9 +206,9 @@ impl Context {
             self.flag("plan.covered", false);
             return;
         };
-        let said = text::stems(words);
+        let shared = plan.steps.shared(words);
         let best = plan.steps.iter().enumerate().map(|(i, step)| {
-            let shared = step.stems().intersection(&said).filter(|s| s.len() > 2).count();
+            let shared = shared.get(i).copied().unwrap_or(0);
             (shared + if names(step) { 100 } else { 0 }, i)
         });
         // Of two that fit alike the earlier step is taken.
@@ -163,19 +219,19 @@ impl Context {
         }
     }
 
-    fn object(&mut self, session: &Session, object: Object) {
-        if let Some(label) = object.label() {
-            self.fields.push(("scope.object", Value::Text(Cow::Owned(label.into_owned()))));
-        }
-        let keys = object.keys();
+    fn object(&mut self, session: &Session, object: Object, label: impl Into<Cow<'a, str>>) {
+        self.text("scope.object", label);
+        // Most sessions never ask anybody, and the keys are only made where there is something to find.
+        let is_asked = !(session.granted.is_empty() && session.denied.is_empty());
+        let keys = if is_asked { object.keys() } else { Vec::new() };
         let is_granted = keys.iter().any(|k| session.granted.contains(k));
         let refusal = keys.iter().find_map(|k| refusal(session, k)).filter(|_| !is_granted);
         self.flag("granted.before", is_granted);
         self.flag("denied.before", refusal.is_some());
         if let Some(record) = refusal {
-            self.evidence.push(("denied", RecordId(record)));
+            self.evidence("denied", record);
         }
-        self.object = object;
+        self.meaning.object = object;
     }
 }
 
@@ -196,14 +252,21 @@ fn is_unexplained(actor: &Actor) -> bool {
 }
 
 /// Whether a text names a path: in full, relative to the workspace or the home folder, or by a file name of some length.
-fn mentions_path<'a>(mut texts: impl Iterator<Item = &'a Phrase>, path: &str, workspace: Option<&str>) -> bool {
+fn mentions_path<'a>(texts: impl Iterator<Item = &'a Phrase>, path: &str, workspace: Option<&str>) -> bool {
+    let last = path.rsplit('/').next().unwrap_or(path);
+    // Whatever names the path ends in its last part, so that most texts are ruled out by that.
+    let mut texts = texts.filter(|t| t.may_hold(last)).peekable();
+    if texts.peek().is_none() {
+        return false;
+    }
     let relative = workspace.and_then(|w| path.strip_prefix(w)).map(|r| r.trim_start_matches('/'));
-    let name = path.rsplit('/').next().filter(|n| n.len() > 2);
+    let name = Some(last).filter(|n| n.len() > 2);
     let needles: Vec<String> = [Some(path), relative, name].into_iter().flatten().map(str::to_lowercase).collect();
     texts.any(|t| needles.iter().any(|n| t.names(n)))
 }
 
-/// Whether a text shares a word of some weight with what is done.
-fn speaks_of(text: &Phrase, said: &std::collections::BTreeSet<String>) -> bool {
-    text.stems().intersection(said).any(|s| s.len() > 2)
+/// Whether the task shares a word of some weight with what is done.
+fn task_speaks_of(session: &Session, words: &str) -> bool {
+    !session.prompts.is_empty()
+        && text::any_stem(words, |stem| stem.len() > 2 && session.task().any(|t| t.stems().contains(stem)))
 }

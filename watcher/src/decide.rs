@@ -8,12 +8,12 @@
 //! ask          a finding; a hold of the shim stays    kill     a finding, and a kill command, once
 //! ```
 
-use crate::context::Context;
+use crate::context::{Context, Meaning};
 use crate::deviation::{self, Scores};
 use crate::event::Row;
 use crate::integrity::{self, Fault, Standing};
 use crate::ladder::{self, About, By, Ladder};
-use crate::rules::{Hit, Rules};
+use crate::rules::{Hit, Rules, Windows};
 use crate::session::Session;
 use crate::{approvals, judge as model, text};
 use ed25519_dalek::VerifyingKey;
@@ -139,29 +139,25 @@ fn event(session: &mut Session, judge: &Judge, incoming: &Incoming) -> Decision 
     }
     if record.header.writer == SHIM {
         session.tick(record);
-        let context = Context::of(session, record);
-        let scores = deviation::score(session, record, &context);
-        let row = Row::new(record, &context);
         let mut windows = std::mem::take(&mut session.windows);
-        let hits = judge.rules.judge(&row, &mut windows, session.clock);
+        let Judged { meaning, scores, hits, question } = look(session, judge, incoming, &mut windows);
         session.windows = windows;
         if hits.is_empty() {
             raised.extend(deviates(session, judge, record, &scores));
         }
         for hit in &hits {
             if is_new(session, hit) {
-                raised.push(found(session, judge, record, &context, &scores, hit));
+                raised.push(found(session, judge, record, &meaning, &scores, hit));
             }
         }
         scores.remember(&mut session.deviation);
         session.deviation.hear(record, session.calls_total);
-        if let Some(settings) = judge.settings.judge.as_ref().filter(|_| !session.has_ended) {
-            let pack = judge.rules.pack_digest;
-            questions.extend(model::ask(session, incoming, &context, &scores, &hits, &settings.gate, pack));
-            session.judge.note(record, &context);
+        if judge.settings.judge.is_some() && !session.has_ended {
+            questions.extend(question);
+            session.judge.note(record, &meaning);
             questions.iter().for_each(|q| session.judge.asked(q.about.0));
         }
-        session.fold(record, &context);
+        session.fold(record, &meaning);
         if let Body::ApprovalRequested(asked) = &record.body {
             let is_grave = hits.iter().any(|h| ladder::rank(h.rule.step) >= ladder::rank(Step::Ask));
             answered = approvals::again(session, judge, record, asked, is_grave);
@@ -180,6 +176,27 @@ fn event(session: &mut Session, judge: &Judge, incoming: &Incoming) -> Decision 
         decision.commands.extend(command);
     }
     decision
+}
+
+/// What a record means in its session, and what score and rules say of it.
+struct Judged {
+    meaning: Meaning,
+    scores: Scores,
+    hits: Vec<Hit>,
+    /// What the model is to be asked.
+    question: Option<model::Question>,
+}
+
+/// Looks at a record against its session as it was before.
+fn look(session: &Session, judge: &Judge, incoming: &Incoming, windows: &mut Windows) -> Judged {
+    let record = &incoming.record;
+    let context = Context::of(session, record);
+    let scores = deviation::score(session, record, &context.meaning);
+    let hits = judge.rules.judge(&Row::new(record, &context), windows, session.clock);
+    let gate = judge.settings.judge.as_ref().filter(|_| !session.has_ended).map(|s| &s.gate);
+    let question =
+        gate.and_then(|gate| model::ask(session, incoming, &context, &scores, &hits, gate, judge.rules.pack_digest));
+    Judged { meaning: context.meaning, scores, hits, question }
 }
 
 /// A finding, the step that is taken (lower than the finding's in shadow), and the reason that a command gives.
@@ -218,7 +235,7 @@ fn is_new(session: &mut Session, hit: &Hit) -> bool {
     count <= FINDINGS_PER_RULE_MAX
 }
 
-fn found(session: &Session, judge: &Judge, record: &Record, context: &Context, scores: &Scores, hit: &Hit) -> Raised {
+fn found(session: &Session, judge: &Judge, record: &Record, meaning: &Meaning, scores: &Scores, hit: &Hit) -> Raised {
     let rule = &hit.rule;
     let step = judge.settings.ladder.of_rule(about(record, By::Rule), rule.step);
     let is_shadow = [&rule.id, &rule.title].into_iter().any(|name| judge.settings.shadow_rules.contains(name));
@@ -239,7 +256,7 @@ fn found(session: &Session, judge: &Judge, record: &Record, context: &Context, s
         level: rule.level,
         tags: rule.tags.clone(),
         description,
-        evidence: evidence(session, record, context, hit),
+        evidence: evidence(session, record, meaning, hit),
         matches: hit.matches.clone(),
         task_plan_score: points(scores.task_plan.as_ref()),
         plan_action_score: points(scores.plan_action.as_ref()),
@@ -256,11 +273,11 @@ fn points(score: Option<&deviation::Score>) -> Option<i32> {
 }
 
 /// The records that show it, oldest first as far as they are known; the one that raised it comes last.
-fn evidence(session: &Session, record: &Record, context: &Context, hit: &Hit) -> Vec<RecordId> {
+fn evidence(session: &Session, record: &Record, meaning: &Meaning, hit: &Hit) -> Vec<RecordId> {
     let mut out: Vec<RecordId> = hit.evidence.clone();
     for field in hit.matches.iter().map(|m| m.field.as_str()) {
         let prefix = field.split('.').next().unwrap_or(field);
-        let of_context = context.evidence.iter().filter(|(name, _)| *name == prefix).map(|(_, id)| *id);
+        let of_context = meaning.evidence.iter().filter(|(name, _)| *name == prefix).map(|(_, id)| *id);
         for id in session.evidence(field).into_iter().chain(of_context) {
             if id != record.header.record_id && !out.contains(&id) {
                 out.push(id);

@@ -28,10 +28,12 @@ pub struct Row<'a> {
 impl<'a> Row<'a> {
     /// The row of a record in its context.
     #[must_use]
-    pub fn new(record: &'a Record, context: &'a Context) -> Self {
-        let own = sigma::fields(record).into_iter().map(|(n, v)| (Cow::Borrowed(n), v));
-        let more = context.fields().iter().map(|(n, v)| (Cow::Borrowed(*n), borrowed(v)));
-        let row = Self::from_fields(own.chain(more).collect(), sigma::log_source(&record.body));
+    pub fn new(record: &'a Record, context: &'a Context<'_>) -> Self {
+        let (own, more) = (sigma::fields(record), context.fields());
+        let mut fields = Vec::with_capacity(own.len() + more.len());
+        fields.extend(own.into_iter().map(|(n, v)| (Cow::Borrowed(n), v)));
+        fields.extend(more.iter().map(|(n, v)| (Cow::Borrowed(*n), borrowed(v))));
+        let row = Self::from_fields(fields, sigma::log_source(&record.body));
         Self { record: Some(record.header.record_id.0), ..row }
     }
 

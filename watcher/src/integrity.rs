@@ -37,11 +37,11 @@ pub struct Fault {
 
 /// Places a record in its writer's chain, and moves the chain on. After a fault the chain goes on from this record.
 pub fn follow(session: &mut Session, header: &Header, digest: Digest) -> Standing {
-    let is_known = session.chains.contains_key(&header.writer);
-    if !is_known && session.chains.len() >= WRITERS_MAX {
+    let known = session.chains.get(&header.writer).copied();
+    if known.is_none() && session.chains.len() >= WRITERS_MAX {
         return Standing::Next;
     }
-    let end = session.chains.get(&header.writer).copied().unwrap_or_default();
+    let end = known.unwrap_or_default();
     let mut chain = end.chain();
     let result = follow_digest(&mut chain, header, digest);
     let here = ChainEnd::from(Chain { next_seq: header.seq.saturating_add(1), last: digest });
@@ -75,7 +75,12 @@ pub fn follow(session: &mut Session, header: &Header, digest: Digest) -> Standin
             step: Step::Freeze,
         }),
     };
-    session.chains.insert(header.writer.clone(), here);
+    match session.chains.get_mut(&header.writer) {
+        Some(end) => *end = here,
+        None => {
+            session.chains.insert(header.writer.clone(), here);
+        }
+    }
     broken.map_or(Standing::Next, Standing::Broken)
 }
 

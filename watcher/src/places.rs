@@ -3,9 +3,15 @@
 //! The places are data (`data/secrets.txt`, `data/places.txt`), one entry a line. They decide how quiet the watcher is: an
 //! honest session must give no finding, so what runtimes and toolchains read as a matter of course is listed there.
 
-use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
-use std::collections::BTreeSet;
+use globset::{Candidate, GlobBuilder, GlobSet, GlobSetBuilder};
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::LazyLock;
+
+/// So many paths are remembered with what the data says of them: the same ones come again and again.
+const KNOWN_MAX: usize = 8192;
+/// Longer paths are looked up each time.
+const KNOWN_BYTES_MAX: usize = 256;
 
 /// A file that holds a credential.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,11 +85,58 @@ fn load() -> Result<Places, globset::Error> {
     Ok(Places { secrets: secrets.build()?, kinds, ordinary: ordinary.build()?, uses, markers })
 }
 
+/// What the data says of a path, whatever the workspace.
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    secret: Option<&'static Secret>,
+    is_agents: bool,
+    is_read: bool,
+    is_written: bool,
+}
+
+thread_local! {
+    /// What [`look_up`] has given: it depends on the path alone.
+    static KNOWN: RefCell<HashMap<Box<str>, Known>> = RefCell::default();
+}
+
+fn known(path: &str) -> Known {
+    if path.len() > KNOWN_BYTES_MAX {
+        return look_up(path);
+    }
+    KNOWN.with_borrow_mut(|known| {
+        if let Some(found) = known.get(path) {
+            return *found;
+        }
+        if known.len() >= KNOWN_MAX {
+            known.clear();
+        }
+        let found = look_up(path);
+        known.insert(path.into(), found);
+        found
+    })
+}
+
+fn look_up(path: &str) -> Known {
+    let places = &*PLACES;
+    let candidate = Candidate::new(path);
+    let first = places.secrets.matches_candidate(&candidate).into_iter().min();
+    let secret = first.and_then(|i| places.kinds.get(i)?.as_ref());
+    let mut out = Known { secret, is_agents: false, is_read: false, is_written: false };
+    for index in places.ordinary.matches_candidate(&candidate) {
+        match places.uses.get(index) {
+            Some(Use::Agent) => out.is_agents = true,
+            Some(Use::Write) => out.is_written = true,
+            Some(Use::Read) => out.is_read = true,
+            None => {}
+        }
+    }
+    out
+}
+
 /// The credential that the path looks like, if it does.
 #[must_use]
 pub fn secret(path: &str) -> Option<&'static Secret> {
-    let first = PLACES.secrets.matches(path).into_iter().min()?;
-    PLACES.kinds.get(first)?.as_ref()
+    known(path).secret
 }
 
 /// Where a path lies, seen from a workspace.
@@ -103,15 +156,7 @@ pub struct Place {
 #[must_use]
 pub fn place(path: &str, workspace: Option<&str>) -> Place {
     let is_inside = workspace.is_some_and(|w| within(path, w));
-    let (mut is_agents, mut read, mut write) = (false, false, false);
-    for index in PLACES.ordinary.matches(path) {
-        match PLACES.uses.get(index) {
-            Some(Use::Agent) => is_agents = true,
-            Some(Use::Write) => write = true,
-            Some(Use::Read) => read = true,
-            None => {}
-        }
-    }
+    let Known { is_agents, is_read, is_written, .. } = known(path);
     let is_way_to_workspace = workspace.is_some_and(|w| {
         let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
         within(w, path) || (within(w, if folder.is_empty() { "/" } else { folder }) && PLACES.markers.contains(name))
@@ -119,8 +164,8 @@ pub fn place(path: &str, workspace: Option<&str>) -> Place {
     Place {
         is_inside,
         is_agents,
-        is_ordinary_to_read: read || write || is_agents || is_way_to_workspace,
-        is_ordinary_to_write: write || is_agents,
+        is_ordinary_to_read: is_read || is_written || is_agents || is_way_to_workspace,
+        is_ordinary_to_write: is_written || is_agents,
     }
 }
 

@@ -45,10 +45,10 @@ impl Replay {
 
     /// The context that a record would be judged in if it came next.
     #[must_use]
-    pub fn context(&self, record: &Record) -> crate::context::Context {
+    pub fn context(&self, record: &Record) -> crate::context::Context<'static> {
         let mut session = self.sessions.get(&record.header.session_id).cloned().unwrap_or_default();
         session.tick(record);
-        crate::context::Context::of(&session, record)
+        crate::context::Context::of(&session, record).into_owned()
     }
 
     /// The session, as it stands.

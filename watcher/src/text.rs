@@ -2,13 +2,18 @@
 //!
 //! Everything here is lexical and deterministic. It does not understand; it finds what is literally there.
 
+mod phrase;
+
+pub use phrase::{Phrase, Phrases};
+
 use regex::Regex;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 use std::sync::LazyLock;
 use wk_schemas::Digest;
 
-/// Words that say nothing about what is meant.
+/// Words that say nothing about what is meant, in order.
 const STOP: &[&str] = &[
     "a", "an", "and", "any", "are", "as", "at", "be", "but", "by", "can", "could", "do", "does", "for", "from", "had",
     "has", "have", "how", "i", "if", "in", "into", "is", "it", "its", "just", "like", "me", "my", "no", "not", "of",
@@ -20,37 +25,73 @@ const STOP: &[&str] = &[
 /// The stems of the words in `text`, stop words left out. `readFile`, `read_file` and `reading files` give the same stems.
 #[must_use]
 pub fn stems(text: &str) -> BTreeSet<String> {
-    words(text).into_iter().filter(|w| w.len() > 1 && !STOP.contains(&w.as_str())).map(|w| stem(&w)).collect()
+    let mut out = BTreeSet::new();
+    any_stem(text, |stem| {
+        if !out.contains(stem) {
+            out.insert(stem.to_owned());
+        }
+        false
+    });
+    out
+}
+
+/// Whether `is` holds for one of the stems in `text`, as [`stems`] knows them; a stem that comes twice may be asked about twice.
+pub fn any_stem(text: &str, mut is: impl FnMut(&str) -> bool) -> bool {
+    let asked = each_word(text, |word| {
+        if word.len() < 2 || STOP.binary_search(&word.as_str()).is_ok() {
+            return ControlFlow::Continue(());
+        }
+        shorten(word);
+        if is(word) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    asked.is_break()
 }
 
 /// The lower-case words in `text`; a change from small to capital letter begins a new one.
 #[must_use]
 pub fn words(text: &str) -> Vec<String> {
     let mut out = Vec::new();
+    let all = each_word(text, |word| {
+        out.push(word.clone());
+        ControlFlow::Continue(())
+    });
+    debug_assert!(all.is_continue(), "nothing stops it");
+    out
+}
+
+/// Hands the words of `text` over one by one, until there are no more or enough of them. Most records' texts pass through
+/// here, so that one word's memory serves for all.
+fn each_word(text: &str, mut take: impl FnMut(&mut String) -> ControlFlow<()>) -> ControlFlow<()> {
     let mut word = String::new();
     let mut was_lower = false;
     for c in text.chars() {
         let is_part = c.is_alphanumeric();
         if (!is_part || (was_lower && c.is_uppercase())) && !word.is_empty() {
-            out.push(std::mem::take(&mut word));
+            take(&mut word)?;
+            word.clear();
         }
-        if is_part {
+        if c.is_ascii() && is_part {
+            word.push(c.to_ascii_lowercase());
+        } else if is_part {
             word.extend(c.to_lowercase());
         }
         was_lower = c.is_lowercase();
     }
-    if !word.is_empty() {
-        out.push(word);
-    }
-    out
+    if word.is_empty() { ControlFlow::Continue(()) } else { take(&mut word) }
 }
 
 /// Takes the common English endings off a lower-case word: a crude stem, the same for all forms of most words.
 #[must_use]
 pub fn stem(word: &str) -> String {
-    let mut w = word.to_owned();
+    let mut stem = word.to_owned();
+    shorten(&mut stem);
+    stem
+}
+
+/// Makes a word its [`stem`].
+fn shorten(w: &mut String) {
     if !w.is_ascii() || w.len() < 4 {
-        return w;
+        return;
     }
     for (ending, put, least) in
         [("ies", "y", 5), ("sses", "ss", 5), ("ing", "", 6), ("ed", "", 5), ("es", "", 5), ("s", "", 4)]
@@ -71,7 +112,6 @@ pub fn stem(word: &str) -> String {
     if w.len() > 3 && w.ends_with('e') {
         w.pop();
     }
-    w
 }
 
 /// Whether `needle` stands in `text` as a name of its own, not inside a longer one; case is ignored.
@@ -126,65 +166,6 @@ pub fn names_host(text: &str, host: &str) -> bool {
     false
 }
 
-/// A text that is compared with many records: what is asked of it again and again is worked out once.
-#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
-#[serde(from = "String", into = "String")]
-pub struct Phrase {
-    text: String,
-    lower: String,
-    stems: BTreeSet<String>,
-}
-
-impl From<String> for Phrase {
-    fn from(text: String) -> Self {
-        Self { lower: text.to_lowercase(), stems: stems(&text), text }
-    }
-}
-
-impl From<Phrase> for String {
-    fn from(phrase: Phrase) -> Self {
-        phrase.text
-    }
-}
-
-impl From<&str> for Phrase {
-    fn from(text: &str) -> Self {
-        text.to_owned().into()
-    }
-}
-
-impl Phrase {
-    /// The text as it is.
-    #[must_use]
-    pub fn text(&self) -> &str {
-        &self.text
-    }
-
-    /// The text in lower case.
-    #[must_use]
-    pub fn lower(&self) -> &str {
-        &self.lower
-    }
-
-    /// See [`stems`].
-    #[must_use]
-    pub const fn stems(&self) -> &BTreeSet<String> {
-        &self.stems
-    }
-
-    /// See [`names_lower`]; `needle` is lower case.
-    #[must_use]
-    pub fn names(&self, needle: &str) -> bool {
-        names_lower(&self.lower, needle)
-    }
-
-    /// See [`names_host`].
-    #[must_use]
-    pub fn names_host(&self, host: &str) -> bool {
-        names_host(&self.lower, host)
-    }
-}
-
 /// The form of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub enum Form {
@@ -234,7 +215,8 @@ static VALUES: LazyLock<Vec<(Form, Regex)>> = LazyLock::new(|| {
 pub fn values(text: &str, max: usize) -> Vec<Value> {
     let mut out: Vec<Value> = Vec::new();
     let mut taken: Vec<(usize, usize)> = Vec::new();
-    for (form, regex) in VALUES.iter() {
+    let signs = Signs::of(text);
+    for (form, regex) in VALUES.iter().filter(|(form, _)| signs.allow(*form)) {
         for found in regex.captures_iter(text) {
             let Some(whole) = found.get(1).or_else(|| found.get(0)) else { continue };
             let (start, end) = (whole.start(), whole.end());
@@ -255,6 +237,54 @@ pub fn values(text: &str, max: usize) -> Vec<Value> {
         }
     }
     out
+}
+
+/// What of a text can be told in one pass over its bytes: most texts hold no value of most forms, and are not searched for them.
+#[derive(Debug, Default)]
+struct Signs {
+    is_ascii: bool,
+    has_at: bool,
+    has_scheme: bool,
+    dots: usize,
+    slashes: usize,
+    digits: usize,
+    /// Bytes of the longest run that a token may be.
+    run: usize,
+}
+
+impl Signs {
+    fn of(text: &str) -> Self {
+        let mut signs = Self { is_ascii: true, ..Self::default() };
+        let mut run = 0;
+        for byte in text.bytes() {
+            match byte {
+                b'@' => signs.has_at = true,
+                b'.' => signs.dots += 1,
+                b'/' => signs.slashes += 1,
+                b'0'..=b'9' => signs.digits += 1,
+                0x80.. => signs.is_ascii = false,
+                _ => {}
+            }
+            let is_of_token = byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'+' | b'/' | b'=' | b'-');
+            run = if is_of_token { run + 1 } else { 0 };
+            signs.run = signs.run.max(run);
+        }
+        signs.has_scheme = (signs.slashes > 1 && text.contains("://")) || (signs.dots > 1 && text.contains("www."));
+        signs
+    }
+
+    /// Whether a value of that form may be in the text.
+    const fn allow(&self, form: Form) -> bool {
+        match form {
+            Form::Email => self.has_at,
+            Form::Url => self.has_scheme,
+            // The pattern knows the digits of other scripts, too.
+            Form::Address => !self.is_ascii || (self.dots > 2 && self.digits > 3),
+            Form::Number => self.digits > 8,
+            Form::Path => self.slashes > 1,
+            Form::Token => self.digits > 3 && self.run > 19,
+        }
+    }
 }
 
 fn normal(form: Form, text: &str) -> String {
@@ -322,6 +352,12 @@ mod tests {
         assert_eq!(bounded("short", 256), "short");
         assert!(bounded(&a, 256).len() <= 256 && bounded(&a, 256).starts_with("ää"));
         assert_ne!(bounded(&a, 256), bounded(&b, 256));
+    }
+
+    #[test]
+    fn stop_words_are_in_order() {
+        assert!(STOP.is_sorted());
+        assert_eq!(stems("What is it that you should do with the files"), stems("file"));
     }
 
     #[test]

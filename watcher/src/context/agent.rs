@@ -1,14 +1,13 @@
 //! The context of what the agent says and calls: tool calls, plans, claims, and where the values in them come from.
 
-use super::{Context, Object, mentions_path, speaks_of};
+use super::{Context, Object, mentions_path, task_speaks_of};
 use crate::session::Session;
 use crate::text;
 use crate::{claims, places, taint};
-use wk_schemas::RecordId;
 use wk_schemas::body::{PlanDeclared, Thought, ToolCalled};
 
-impl Context {
-    pub(super) fn call(&mut self, session: &Session, b: &ToolCalled) {
+impl<'a> Context<'a> {
+    pub(super) fn call(&mut self, session: &'a Session, b: &'a ToolCalled) {
         self.text("tool.name", b.tool.as_str());
         self.text("tool.class", b.tool_class.as_str());
         self.flag("effect.happened", b.decision != "denied");
@@ -19,18 +18,18 @@ impl Context {
         if let Some(path) = &path {
             let writes = matches!(b.tool_class.as_str(), "edit" | "write");
             let place = places::place(path, session.workspace.as_deref());
-            self.flag("scope.inside_workspace", place.is_inside);
-            self.flag("scope.ordinary", if writes { place.is_ordinary_to_write } else { place.is_ordinary_to_read });
+            self.inside(place.is_inside);
+            self.ordinary(if writes { place.is_ordinary_to_write } else { place.is_ordinary_to_read });
             self.flag("scope.agents_own", place.is_agents);
-            self.text("tool.path", path.as_str());
+            self.text("tool.path", path.clone());
         }
-        let said = text::stems(words);
-        let is_mentioned = session.task().any(|t| speaks_of(t, &said))
+        let is_mentioned = task_speaks_of(session, words)
             || path.as_deref().is_some_and(|p| mentions_path(session.task(), p, session.workspace.as_deref()));
         self.flag("task.mentions", is_mentioned);
         self.plan(session, |_| false, words);
         self.taint(session, &b.arguments);
-        self.object(session, Object::Call(text::cut(words, 1024).to_owned()));
+        let words = text::cut(words, 1024);
+        self.object(session, Object::Call(words.to_owned()), words);
     }
 
     /// Where the values come from that stand in the text of an action.
@@ -40,21 +39,21 @@ impl Context {
             self.text("taint.form", taint::form_of(&traced.value));
             self.text("taint.encoding", traced.encoding.as_str());
             self.text("taint.value", traced.value);
-            self.evidence.push(("taint", RecordId(traced.seen.record)));
+            self.evidence("taint", traced.seen.record);
         }
         let secret = taint::secret_in(session, said);
         self.flag("taint.secret", secret.is_some());
         if let Some((record, _)) = secret {
-            self.evidence.push(("taint", RecordId(record)));
+            self.evidence("taint", record);
         }
     }
 
     /// What led to a plan, and how it differs from the one in force.
-    pub(super) fn declared(&mut self, session: &Session, b: &PlanDeclared) {
+    pub(super) fn declared(&mut self, session: &'a Session, b: &'a PlanDeclared) {
         self.text("plan.revised_by", b.source.as_str());
         if let Some(cause) = &session.cause {
             self.text("plan.revised_after", cause.kind.as_str());
-            self.evidence.push(("plan", RecordId(cause.record)));
+            self.evidence("plan", cause.record);
         }
         let (added, dropped) = session.plan_difference(b);
         self.number("plan.steps_added", i64::from(added));
@@ -64,7 +63,7 @@ impl Context {
     }
 
     /// What the agent claims to have done, against what was seen. Reasoning is no claim: it is said to nobody.
-    pub(super) fn said(&mut self, session: &Session, b: &Thought) {
+    pub(super) fn said(&mut self, session: &'a Session, b: &'a Thought) {
         if b.form == "reasoning" {
             return;
         }
@@ -82,7 +81,7 @@ impl Context {
         self.flag("claim.failed", run.is_some_and(|r| r.has_failed == Some(true)));
         self.text("scope.object", claim.sentence);
         if let Some(run) = run {
-            self.evidence.push(("claim", RecordId(run.record)));
+            self.evidence("claim", run.record);
         }
     }
 }

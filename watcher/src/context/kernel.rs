@@ -1,6 +1,6 @@
 //! The context of what the kernel saw, and of what is held there: files, programs, connections, names.
 
-use super::{Context, Object, is_unexplained, mentions_path, speaks_of};
+use super::{Context, Object, is_unexplained, mentions_path, task_speaks_of};
 use crate::places::{self, Place};
 use crate::session::{Session, host_key};
 use crate::text;
@@ -10,21 +10,21 @@ use wk_schemas::body::{
 };
 use wk_schemas::sigma::Value;
 
-impl Context {
-    pub(super) fn file(&mut self, session: &Session, b: &FileAccessed) {
+impl<'a> Context<'a> {
+    pub(super) fn file(&mut self, session: &'a Session, b: &'a FileAccessed) {
         self.actor(session, &b.actor);
         let writes = writes(b.operation);
         // A rename or a link acts on the new name; whether a credential is behind it depends on the old one.
         let acted_on = b.target_path.as_deref().filter(|_| writes).unwrap_or(&b.path);
-        self.flag("effect.writes", writes);
+        self.writes(writes);
         self.flag("effect.happened", happened(b.outcome));
         self.path(session, &b.actor, &b.path, acted_on, writes);
-        if !gives_content(b) {
+        if !gives_content(b) && self.meaning.secret.take().is_some() {
             // Whoever only writes a credential's file has not learnt what was in it.
-            self.secret = None;
             self.fields.iter_mut().filter(|(n, _)| *n == "secret.is_secret").for_each(|(_, v)| *v = Value::Flag(false));
         }
-        self.object(session, Object::Path { access: if writes { "write" } else { "read" }, path: acted_on.to_owned() });
+        let access = if writes { "write" } else { "read" };
+        self.object(session, Object::Path { access, path: acted_on.to_owned() }, acted_on);
     }
 
     /// Scope, credential, task and plan of an access to a path.
@@ -32,48 +32,50 @@ impl Context {
         let place = places::place(acted_on, session.workspace.as_deref());
         let is_ordinary = if writes { place.is_ordinary_to_write } else { place.is_ordinary_to_read };
         let of_agent = place.is_agents && actor.mediation == Mediation::Agent;
-        self.secret = places::secret(source).filter(|s| !s.belongs_to(&actor.image) && !of_agent);
-        self.flag("scope.inside_workspace", place.is_inside);
-        self.flag("scope.ordinary", is_ordinary);
+        let looks_secret = places::secret(source);
+        let secret = looks_secret.filter(|s| !s.belongs_to(&actor.image) && !of_agent);
+        self.meaning.secret = secret;
+        self.inside(place.is_inside);
+        self.ordinary(is_ordinary);
         self.flag("scope.agents_own", place.is_agents);
-        self.flag("secret.is_secret", self.secret.is_some());
-        self.flag("secret.by_owner", self.secret.is_none() && places::secret(source).is_some());
-        if let Some(secret) = self.secret {
+        self.flag("secret.is_secret", secret.is_some());
+        self.flag("secret.by_owner", secret.is_none() && looks_secret.is_some());
+        if let Some(secret) = secret {
             self.text("secret.kind", secret.kind);
         }
-        let is_explained = place.is_inside || (is_ordinary && self.secret.is_none());
-        self.flag("effect.unmediated", is_unexplained(actor) && !is_explained);
+        let is_explained = place.is_inside || (is_ordinary && secret.is_none());
+        self.unmediated(is_unexplained(actor) && !is_explained);
         let is_mentioned = mentions_path(session.task(), source, session.workspace.as_deref())
-            || self.secret.is_some_and(|s| session.task().any(|t| s.is_spoken_of(t.stems())));
+            || secret.is_some_and(|s| session.task().any(|t| s.is_spoken_of(t.stems())));
         self.flag("task.mentions", is_mentioned);
         self.plan(session, |step| mentions_path([step].into_iter(), source, session.workspace.as_deref()), source);
     }
 
-    pub(super) fn process(&mut self, session: &Session, b: &ProcessStarted) {
+    pub(super) fn process(&mut self, session: &'a Session, b: &'a ProcessStarted) {
         self.actor(session, &b.actor);
         let place = places::place(&b.actor.image, session.workspace.as_deref());
-        self.flag("scope.inside_workspace", place.is_inside);
-        self.flag("scope.ordinary", place.is_ordinary_to_read);
+        self.inside(place.is_inside);
+        self.ordinary(place.is_ordinary_to_read);
         self.flag("scope.agents_own", place.is_agents);
         self.flag("effect.happened", happened(b.outcome));
-        self.flag("effect.unmediated", is_unexplained(&b.actor) && !place.is_inside && !place.is_ordinary_to_read);
+        self.unmediated(is_unexplained(&b.actor) && !place.is_inside && !place.is_ordinary_to_read);
         let outside = b.arguments.iter().skip(1).any(|a| is_path_outside(a, &b.working_directory, session));
         self.flag("scope.arguments_outside", outside);
-        let said = text::stems(&b.command_line);
-        self.flag("task.mentions", session.task().any(|t| speaks_of(t, &said)));
+        self.flag("task.mentions", task_speaks_of(session, &b.command_line));
         self.taint(session, &b.command_line);
         self.plan(session, |_| false, &b.command_line);
-        self.object(session, Object::Path { access: "execute", path: b.actor.image.clone() });
+        let image = b.actor.image.as_str();
+        self.object(session, Object::Path { access: "execute", path: image.to_owned() }, image);
     }
 
-    pub(super) fn connection(&mut self, session: &Session, b: &ConnectionAttempted) {
+    pub(super) fn connection(&mut self, session: &'a Session, b: &'a ConnectionAttempted) {
         self.actor(session, &b.actor);
         self.flag("effect.happened", happened(b.outcome));
         let by_rule = b.reason.is_some() && happened(b.outcome);
         self.host(session, Some(&b.actor), &b.protocol, &b.address, b.port, b.host_name.as_deref(), by_rule);
         let is_out = matches!(b.operation, NetworkOperation::Connect | NetworkOperation::Send);
         let is_unmediated = is_out && is_unexplained(&b.actor) && !self.is_explained_host();
-        self.flag("effect.unmediated", is_unmediated);
+        self.unmediated(is_unmediated);
     }
 
     pub(super) fn is_explained_host(&self) -> bool {
@@ -85,12 +87,12 @@ impl Context {
     #[expect(clippy::too_many_arguments, reason = "the parts of an address, from two kinds of record")]
     pub(super) fn host(
         &mut self,
-        session: &Session,
+        session: &'a Session,
         actor: Option<&Actor>,
         protocol: &str,
-        address: &str,
+        address: &'a str,
         port: Option<i32>,
-        name: Option<&str>,
+        name: Option<&'a str>,
         by_rule: bool,
     ) {
         let is_local = matches!(protocol, "unix" | "netlink") || address.starts_with(['/', '@']) || address.is_empty();
@@ -105,6 +107,7 @@ impl Context {
         let in_plan = session.plan.as_ref().is_some_and(|p| p.steps.iter().any(|s| names().any(|n| s.names_host(n))));
         self.text("host.name", name.unwrap_or(address));
         self.flag("host.first_seen", first);
+        self.meaning.is_first_seen = first;
         self.flag("host.in_plan", in_plan);
         self.flag("host.in_task", in_task);
         self.flag("host.loopback", is_loopback);
@@ -112,22 +115,23 @@ impl Context {
         self.flag("host.allowed", allowed);
         self.flag("host.agent_endpoint", session.endpoints.contains(&host_key(address, port)));
         // Asking the resolver of this machine or network is how every program begins.
-        self.flag("scope.ordinary", is_local || (port == Some(53) && (is_loopback || is_private)));
+        self.ordinary(is_local || (port == Some(53) && (is_loopback || is_private)));
         self.flag("task.mentions", in_task);
         let said = actor.map_or("", |a| a.image.as_str());
         self.plan(session, |s| names().any(|n| s.names_host(n)), said);
+        let label = host_key(name.unwrap_or(address), port);
         let (name, address) = (name.map(str::to_owned), address.to_owned());
-        self.object(session, Object::Host { name, address, port });
+        self.object(session, Object::Host { name, address, port }, label);
     }
 
-    pub(super) fn held(&mut self, session: &Session, b: &ApprovalRequested) {
+    pub(super) fn held(&mut self, session: &'a Session, b: &'a ApprovalRequested) {
         if let Some(actor) = &b.actor {
             self.actor(session, actor);
         }
         if let Some(address) = &b.address {
             self.host(session, b.actor.as_ref(), "tcp", address, b.port, b.host_name.as_deref(), false);
             let is_unmediated = b.actor.as_ref().is_some_and(is_unexplained) && !self.is_explained_host();
-            self.flag("effect.unmediated", is_unmediated);
+            self.unmediated(is_unmediated);
         } else if let Some(path) = &b.path {
             let access = match b.action.as_str() {
                 "read" => "read",
@@ -135,16 +139,17 @@ impl Context {
                 _ => "write",
             };
             if let Some(actor) = &b.actor {
-                self.flag("effect.writes", access == "write");
+                self.writes(access == "write");
                 self.path(session, actor, path, path, access == "write");
             }
-            self.object(session, Object::Path { access, path: path.clone() });
+            self.object(session, Object::Path { access, path: path.clone() }, path.as_str());
         } else if b.action == "tool_call" {
-            self.object(session, Object::Call(text::cut(&b.subject, 1024).to_owned()));
+            let subject = text::cut(&b.subject, 1024);
+            self.object(session, Object::Call(subject.to_owned()), subject);
         }
     }
 
-    pub(super) fn name(&mut self, session: &Session, b: &NameResolved) {
+    pub(super) fn name(&mut self, session: &'a Session, b: &'a NameResolved) {
         self.actor(session, &b.actor);
         let name = b.name.trim_end_matches('.');
         let parent = name.rmatch_indices('.').nth(1).map_or(name, |(at, _)| &name[at + 1..]);

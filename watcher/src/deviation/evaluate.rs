@@ -249,13 +249,13 @@ fn judge(labelled: &Labelled) -> Scored {
         let is_action = matches!(body, Body::ToolCalled(_));
         let record = record(number, body);
         session.tick(&record);
-        let context = Context::of(&session, &record);
-        let worst = super::score(&session, &record, &context).worst().map_or(0, |s| s.value);
+        let meaning = Context::of(&session, &record).meaning;
+        let worst = super::score(&session, &record, &meaning).worst().map_or(0, |s| s.value);
         scored.actions += usize::from(is_action);
         scored.raised += usize::from(worst >= super::THRESHOLD);
         scored.worst = scored.worst.max(worst);
         session.deviation.hear(&record, session.calls_total);
-        session.fold(&record, &context);
+        session.fold(&record, &meaning);
     }
     scored
 }

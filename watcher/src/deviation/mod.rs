@@ -27,7 +27,7 @@ pub use evaluate::{EvaluateError, Evaluation, Sample, evaluate, samples};
 pub use held_out::HeldOut;
 pub use metrics::{Interval, Rates};
 
-use crate::context::Context;
+use crate::context::Meaning;
 use crate::session::{Seen, Session};
 use crate::text::{self, Form, stems};
 use serde::{Deserialize, Serialize};
@@ -112,14 +112,14 @@ impl Scores {
 
 /// Scores a record against its session as it was before.
 #[must_use]
-pub fn score(session: &Session, record: &Record, context: &Context) -> Scores {
+pub fn score(session: &Session, record: &Record, meaning: &Meaning) -> Scores {
     let mut scores = Scores::default();
     match &record.body {
         Body::PlanDeclared(b) => scores.task_plan = plan(session, b),
-        Body::ToolCalled(b) if b.decision != "denied" => scores.plan_action = action(session, b, context),
-        Body::FileAccessed(b) => scores.action_effect = effect(context, b.actor.mediation, b.outcome, "file"),
-        Body::ConnectionAttempted(b) => scores.action_effect = effect(context, b.actor.mediation, b.outcome, "host"),
-        Body::ProcessStarted(b) => scores.action_effect = effect(context, b.actor.mediation, b.outcome, "program"),
+        Body::ToolCalled(b) if b.decision != "denied" => scores.plan_action = action(session, b, meaning),
+        Body::FileAccessed(b) => scores.action_effect = effect(meaning, b.actor.mediation, b.outcome, "file"),
+        Body::ConnectionAttempted(b) => scores.action_effect = effect(meaning, b.actor.mediation, b.outcome, "host"),
+        Body::ProcessStarted(b) => scores.action_effect = effect(meaning, b.actor.mediation, b.outcome, "program"),
         _ => {}
     }
     scores
@@ -159,12 +159,12 @@ fn worse(old: Score, value: u8, reason: String, evidence: Vec<RecordId>) -> Scor
 }
 
 /// Edge 2: a tool call against the task, and against the plan where a person can see it.
-fn action(session: &Session, b: &ToolCalled, context: &Context) -> Option<Score> {
+fn action(session: &Session, b: &ToolCalled, meaning: &Meaning) -> Option<Score> {
     let is_shell = b.command_text.is_some() || b.tool_class == "shell";
     let deed = match b.tool_class.as_str() {
         "read" | "search" | "fetch" | "plan" | "agent" => return None,
         // Editing in the workspace is what coding agents are for.
-        "edit" | "write" if context.is("scope.inside_workspace") => return None,
+        "edit" | "write" if meaning.is_inside => return None,
         _ if is_shell => verbs::of_command(b.command_text.as_deref().unwrap_or(&b.arguments))?,
         _ => verbs::of_tool(&b.tool)?,
     };
@@ -269,26 +269,26 @@ fn cap(session: &Session, b: &ToolCalled, value: u8) -> u8 {
 }
 
 /// Edge 3: an effect against the tool call behind it.
-fn effect(context: &Context, mediation: Mediation, outcome: Outcome, what: &str) -> Option<Score> {
-    if !matches!(outcome, Outcome::Allowed | Outcome::Succeeded) {
+fn effect(meaning: &Meaning, mediation: Mediation, outcome: Outcome, what: &str) -> Option<Score> {
+    let happened = matches!(outcome, Outcome::Allowed | Outcome::Succeeded);
+    let is_secret = meaning.secret.is_some();
+    if !happened || !(meaning.is_unmediated || (is_secret && mediation != Mediation::Declared)) {
         return None;
     }
-    let evidence: Vec<RecordId> = context.evidence.iter().filter(|(n, _)| *n == "effect").map(|(_, id)| *id).collect();
-    let is_secret = context.secret.is_some();
     let said = if mediation == Mediation::None {
         "no tool call explains it"
     } else {
         "the tool call behind it does not name it"
     };
-    let (value, reason) = match (context.is("effect.unmediated"), is_secret, what) {
+    let (value, reason) = match (meaning.is_unmediated, is_secret, what) {
         (true, true, _) => (90, format!("a credential, and {said}")),
         (true, false, "host") => (70, format!("a host, and {said}")),
-        (true, false, _) if context.is("effect.writes") => (70, format!("a change outside the workspace, and {said}")),
+        (true, false, _) if meaning.writes => (70, format!("a change outside the workspace, and {said}")),
         (true, false, "program") => (55, format!("a program from an unusual place, and {said}")),
         (true, false, _) => (40, format!("a file outside the workspace, and {said}")),
-        (false, true, _) if mediation != Mediation::Declared => (60, "a credential that no tool call names".to_owned()),
-        (false, ..) => return None,
+        (false, ..) => (60, "a credential that no tool call names".to_owned()),
     };
+    let evidence = meaning.evidence.iter().filter(|(n, _)| *n == "effect").map(|(_, id)| *id).collect();
     Some(Score { value, reason, evidence })
 }
 

@@ -1,7 +1,7 @@
 //! What a session keeps for the judge's sake: the last actions, words and results, bounded.
 
 use super::clean::clean;
-use crate::context::Context;
+use crate::context::Meaning;
 use crate::text::cut;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
@@ -47,14 +47,14 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Takes note of a record, with the context that was computed for it.
-    pub(crate) fn note(&mut self, record: &Record, context: &Context) {
+    /// Takes note of a record, with what it means in its session.
+    pub(crate) fn note(&mut self, record: &Record, meaning: &Meaning) {
         let id = record.header.record_id.0;
         match &record.body {
             Body::Thought(b) => keep(&mut self.prose, id, "prose", &b.text),
             Body::ToolReturned(b) => keep(&mut self.results, id, "result", &b.output),
             _ => {
-                if let Some((kind, text)) = action(record, context, ACTION_BYTES_MAX) {
+                if let Some((kind, text)) = action(record, meaning, ACTION_BYTES_MAX) {
                     self.actions.push_back(Shown { record: id, kind: kind.to_owned(), text });
                     if self.actions.len() > ACTIONS_MAX {
                         self.actions.pop_front();
@@ -98,8 +98,8 @@ fn keep(list: &mut VecDeque<Shown>, record: Uuid, kind: &str, text: &str) {
 }
 
 /// What a record says was done, as the judge reads it; `None` for what is no action or what a tool call already says.
-pub(super) fn action(record: &Record, context: &Context, bytes_max: usize) -> Option<(&'static str, String)> {
-    let is_notable = context.is("effect.unmediated") || context.secret.is_some();
+pub(super) fn action(record: &Record, meaning: &Meaning, bytes_max: usize) -> Option<(&'static str, String)> {
+    let is_notable = meaning.is_unmediated || meaning.secret.is_some();
     let (kind, text) = match &record.body {
         Body::ToolCalled(b) => {
             let input = b.command_text.as_deref().unwrap_or(&b.arguments);
@@ -108,7 +108,7 @@ pub(super) fn action(record: &Record, context: &Context, bytes_max: usize) -> Op
         }
         Body::ProcessStarted(b) if is_notable => ("process", b.command_line.clone()),
         Body::FileAccessed(b) if is_notable => ("file", format!("{} {}", verb(b.operation), b.path)),
-        Body::ConnectionAttempted(b) if is_notable || context.is("host.first_seen") => {
+        Body::ConnectionAttempted(b) if is_notable || meaning.is_first_seen => {
             let host = b.host_name.as_deref().unwrap_or(&b.address);
             ("connection", format!("{} port {}", host, b.port.unwrap_or_default()))
         }

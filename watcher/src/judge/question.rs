@@ -105,14 +105,14 @@ impl Question {
 pub(crate) fn ask(
     session: &Session,
     incoming: &Incoming,
-    context: &Context,
+    context: &Context<'_>,
     scores: &Scores,
     hits: &[Hit],
     gate: &Gate,
     pack_digest: Digest,
 ) -> Option<Question> {
     let record = &incoming.record;
-    let (kind, text) = memory::action(record, context, SUBJECT_BYTES_MAX)?;
+    let (kind, text) = memory::action(record, &context.meaning, SUBJECT_BYTES_MAX)?;
     let (through, probability) = through(record.header.record_id, &record.body, scores, hits, gate)?;
     let id = record.header.record_id;
     let class = match &record.body {
@@ -181,7 +181,7 @@ fn is_sampled(id: RecordId, share: f64) -> bool {
     f64::from(u32::from_be_bytes([a, b, c, d])) / (f64::from(u32::MAX) + 1.0) < share
 }
 
-fn facts(context: &Context, scores: &Scores, hits: &[Hit]) -> Vec<(String, String)> {
+fn facts(context: &Context<'_>, scores: &Scores, hits: &[Hit]) -> Vec<(String, String)> {
     // What is free text of the agent's stands among the actions, where it is quoted.
     const PROSE: [&str; 5] = ["tool.text", "scope.object", "taint.value", "secret.path", "effect.ancestry"];
     let mut out: Vec<(String, String)> = Vec::new();

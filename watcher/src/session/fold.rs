@@ -4,7 +4,7 @@ use super::{
     Allowed, CALL_BYTES_MAX, Call, Cause, NAME_BYTES_MAX, PATH_BYTES_MAX, PROMPT_BYTES_MAX, PROMPTS_MAX, Plan, Process,
     REVISIONS_MAX, Revision, SECRETS_MAX, STEP_BYTES_MAX, STEPS_MAX, Said, SecretRead, Seen, Session, Ticket, host_key,
 };
-use crate::context::{Context, Object};
+use crate::context::{Meaning, Object};
 use crate::places;
 use crate::text::{self, bounded, cut};
 use uuid::Uuid;
@@ -27,8 +27,8 @@ impl Session {
         self.started_at.get_or_insert(at);
     }
 
-    /// Folds a record in, with the context that was computed for it against the state before.
-    pub(crate) fn fold(&mut self, record: &Record, context: &Context) {
+    /// Folds a record in, with what it means against the state before.
+    pub(crate) fn fold(&mut self, record: &Record, meaning: &Meaning) {
         let id = record.header.record_id.0;
         let at = record.header.occurred_at.0;
         match &record.body {
@@ -47,7 +47,7 @@ impl Session {
                 self.caused("prompt", id);
             }
             Body::PlanDeclared(b) => self.declare(b, id),
-            Body::ToolCalled(b) => self.call(b, id, context),
+            Body::ToolCalled(b) => self.call(b, id, meaning),
             Body::ToolReturned(b) => self.answer(b, id),
             Body::ProcessStarted(b) => self.process(b, id),
             Body::ProcessExited(b) => {
@@ -57,8 +57,8 @@ impl Session {
                 }
                 self.processes.remove(&b.actor.process_uid);
             }
-            Body::FileAccessed(b) => self.file(b, id, at, context),
-            Body::ConnectionAttempted(b) => self.connection(b, id, context),
+            Body::FileAccessed(b) => self.file(b, id, at, meaning),
+            Body::ConnectionAttempted(b) => self.connection(b, id, meaning),
             Body::NameResolved(b) => {
                 let name = bounded(b.name.trim_end_matches('.'), NAME_BYTES_MAX).to_lowercase();
                 for address in &b.addresses {
@@ -75,7 +75,7 @@ impl Session {
                 self.allowed.truncate(512);
                 self.policy = Some(format!("{} {}", b.name, b.digest));
             }
-            Body::ApprovalRequested(b) => self.ask(b, id, context),
+            Body::ApprovalRequested(b) => self.ask(b, id, meaning),
             Body::ApprovalResolved(b) => self.resolve(b, id),
             Body::SessionFrozen(b) => self.frozen_by = Some(b.command_id.map_or(Uuid::nil(), |c| c.0)),
             Body::SessionResumed(_) => self.resume(),
@@ -147,7 +147,7 @@ impl Session {
         self.cause = Some(Cause { kind: kind.to_owned(), record });
     }
 
-    fn call(&mut self, b: &ToolCalled, id: Uuid, context: &Context) {
+    fn call(&mut self, b: &ToolCalled, id: Uuid, meaning: &Meaning) {
         self.calls_total = self.calls_total.saturating_add(1);
         let words = b.command_text.as_deref().unwrap_or(&b.arguments);
         if b.decision != "denied" {
@@ -165,7 +165,7 @@ impl Session {
         };
         self.calls.insert(&b.tool_call_id, call);
         if b.decision == "denied" {
-            self.deny(&context.object, id);
+            self.deny(&meaning.object, id);
             for value in text::values(words, 32).iter().filter(|v| v.form == text::Form::Path) {
                 // Only credentials: other paths of a refused command are touched by honest work all the time. `~/x` is known
                 // by its ending, because the home folder is not in the record.
@@ -227,9 +227,9 @@ impl Session {
         }
     }
 
-    fn file(&mut self, b: &FileAccessed, id: Uuid, at: i64, context: &Context) {
+    fn file(&mut self, b: &FileAccessed, id: Uuid, at: i64, meaning: &Meaning) {
         let was_had = matches!(b.outcome, Outcome::Allowed | Outcome::Succeeded);
-        if let Some(secret) = context.secret.filter(|_| was_had) {
+        if let Some(secret) = meaning.secret.filter(|_| was_had) {
             if self.secrets.len() >= SECRETS_MAX {
                 self.secrets.remove(0);
             }
@@ -241,21 +241,17 @@ impl Session {
                 call: b.actor.tool_call_id.as_deref().map(|c| bounded(c, NAME_BYTES_MAX).into_owned()),
             });
         }
-        if was_had
-            && context.is("effect.writes")
-            && !context.is("scope.inside_workspace")
-            && !context.is("scope.ordinary")
-        {
-            self.outside.insert_first(context.object.label().as_deref().unwrap_or(&b.path), id);
+        if was_had && meaning.writes && !meaning.is_inside && !meaning.is_ordinary {
+            self.outside.insert_first(meaning.object.label().as_deref().unwrap_or(&b.path), id);
         }
     }
 
-    fn connection(&mut self, b: &ConnectionAttempted, id: Uuid, context: &Context) {
+    fn connection(&mut self, b: &ConnectionAttempted, id: Uuid, meaning: &Meaning) {
         if matches!(b.outcome, Outcome::Denied) {
-            self.deny(&context.object, id);
+            self.deny(&meaning.object, id);
         }
         let is_out = matches!(b.operation, NetworkOperation::Connect | NetworkOperation::Send);
-        if let Object::Host { name, address, port } = &context.object
+        if let Object::Host { name, address, port } = &meaning.object
             && is_out
         {
             let had_nothing = self.calls_total == 0 && self.secrets.is_empty();
@@ -269,9 +265,9 @@ impl Session {
         }
     }
 
-    fn ask(&mut self, b: &ApprovalRequested, id: Uuid, context: &Context) {
+    fn ask(&mut self, b: &ApprovalRequested, id: Uuid, meaning: &Meaning) {
         self.asking.asked = self.asking.asked.saturating_add(1);
-        let ticket = Ticket { record: id, objects: context.object.keys(), is_open: true };
+        let ticket = Ticket { record: id, objects: meaning.object.keys(), is_open: true };
         self.tickets.insert(&b.ticket.to_string(), ticket);
     }
 

@@ -10,7 +10,7 @@ mod recent;
 pub use policy::Allowed;
 pub use recent::Recent;
 
-use crate::text::Phrase;
+use crate::text::{Phrase, Phrases};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use uuid::Uuid;
@@ -18,7 +18,7 @@ use wk_schemas::{Chain, Digest, RecordId};
 
 const PROMPTS_MAX: usize = 16;
 const PROMPT_BYTES_MAX: usize = 8 * 1024;
-const STEPS_MAX: usize = 64;
+const STEPS_MAX: usize = Phrases::MAX;
 const STEP_BYTES_MAX: usize = 512;
 const CALLS_MAX: usize = 256;
 const CALL_BYTES_MAX: usize = 2 * 1024;
@@ -52,7 +52,7 @@ pub struct Plan {
     /// 0 for the first.
     pub revision: i32,
     /// The steps' texts, in order.
-    pub steps: Vec<Phrase>,
+    pub steps: Phrases,
     /// How sure it is that this is the agent's plan.
     pub confidence: f64,
 }
