@@ -38,6 +38,9 @@ pub struct Config {
     pub checkpoint_interval: Duration,
     /// Sessions kept in memory; others wait on disk. Default: 10000.
     pub sessions_in_memory: usize,
+    /// What the sessions kept in memory may weigh together as saved, in MiB; those that were touched longest ago wait on disk. In
+    /// memory a session weighs about twice as much. Default: 1024.
+    pub session_memory_mib: usize,
     /// The consumer group under which lag displays find how far the watcher has come. Nothing is read from it. Default: `watchkeeper-watcher`.
     pub group: String,
     /// The model that is asked about what rules and score leave open. Default: none.
@@ -59,6 +62,7 @@ impl Default for Config {
             shadow: false,
             checkpoint_interval: Duration::from_secs(1),
             sessions_in_memory: 10_000,
+            session_memory_mib: 1024,
             group: "watchkeeper-watcher".to_owned(),
             judge: None,
             alerts: Vec::new(),
@@ -108,6 +112,7 @@ mod tests {
             "shadow",
             "checkpoint_interval",
             "sessions_in_memory",
+            "session_memory_mib",
             "group",
         ] {
             let named = |line: &str| line.starts_with(&format!("{key} = "));

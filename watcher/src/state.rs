@@ -111,10 +111,13 @@ impl State {
 
     /// Applies a checkpoint, whole or not at all. It survives a crash of the process, and a loss of power after [`State::flush`].
     ///
+    /// Returns how many bytes each of its sessions takes, in their order.
+    ///
     /// # Errors
     /// [`StateError::Storage`].
-    pub fn save(&self, checkpoint: &Checkpoint<'_>) -> Result<(), StateError> {
+    pub fn save(&self, checkpoint: &Checkpoint<'_>) -> Result<Vec<usize>, StateError> {
         let mut batch = sled::Batch::default();
+        let mut sizes = Vec::with_capacity(checkpoint.sessions.len());
         for (kind, offsets) in [("read", &checkpoint.read), ("written", &checkpoint.written)] {
             for ((topic, partition), offset) in offsets {
                 batch.insert(format!("{kind}/{topic}/{partition}").as_bytes(), &offset.to_be_bytes());
@@ -122,13 +125,15 @@ impl State {
         }
         for (id, session) in &checkpoint.sessions {
             let json = serde_json::to_vec(session).expect("a session is plain data with text keys");
+            sizes.push(json.len());
             batch.insert(format!("session/{id}").as_bytes(), json);
         }
         for (topic, id, end) in &checkpoint.chains {
             let json = serde_json::to_vec(end).expect("a chain's end is plain data");
             batch.insert(format!("chain/{topic}/{id}").as_bytes(), json);
         }
-        self.db.apply_batch(batch).map_err(|source| self.failed(source))
+        self.db.apply_batch(batch).map_err(|source| self.failed(source))?;
+        Ok(sizes)
     }
 
     /// Waits until what was saved survives a loss of power. Blocks.
@@ -233,7 +238,8 @@ mod tests {
                 sessions: vec![(&id, &session)],
                 chains: vec![(Topic::Findings, &id, end)],
             };
-            state.save(&checkpoint).unwrap();
+            let sizes = state.save(&checkpoint).unwrap();
+            assert_eq!(sizes, [serde_json::to_vec(&session).unwrap().len()]);
             state.flush().unwrap();
         }
         let state = State::open(folder.path()).unwrap();

@@ -39,6 +39,8 @@ const ORPHANED_AFTER: u64 = 10;
 struct Live {
     session: Session,
     has_changed: bool,
+    /// What it took on disk when it was saved last.
+    bytes_saved: usize,
     /// Number of the record that touched it last.
     touched: u64,
 }

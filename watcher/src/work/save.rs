@@ -51,14 +51,16 @@ impl Work<'_> {
             sessions: self.sessions.iter().filter(|(_, l)| l.has_changed).map(|(id, l)| (id, &l.session)).collect(),
             chains: chains.collect(),
         };
-        self.watcher.state.save(&checkpoint)?;
+        let sizes = self.watcher.state.save(&checkpoint)?;
         self.pass(5);
         let state = self.watcher.state.clone();
         self.flushing = Some(tokio::task::spawn_blocking(move || state.flush()));
         self.pass(6);
         self.moved_chains.clear();
         self.records_saved = self.records;
-        self.sessions.values_mut().for_each(|l| l.has_changed = false);
+        for (live, bytes) in self.sessions.values_mut().filter(|l| l.has_changed).zip(sizes) {
+            (live.has_changed, live.bytes_saved) = (false, bytes);
+        }
         self.forget();
         Ok(())
     }
@@ -75,15 +77,15 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Lets go of the sessions that were touched longest ago, when there are more than may be in memory. They are on disk.
+    /// Lets go of the sessions that were touched longest ago, when there are more than may be in memory, or they weigh more. They
+    /// are on disk.
     fn forget(&mut self) {
-        let most = self.watcher.config.sessions_in_memory.max(1);
-        if self.sessions.len() <= most {
+        let config = &self.watcher.config;
+        let lives = self.sessions.values().map(|l| (l.touched, l.bytes_saved));
+        let oldest_kept = oldest_kept(lives, config.sessions_in_memory.max(1), config.session_memory_mib << 20);
+        if oldest_kept == 0 {
             return;
         }
-        let mut touched: Vec<u64> = self.sessions.values().map(|l| l.touched).collect();
-        touched.sort_unstable();
-        let oldest_kept = touched[touched.len() - most];
         self.sessions.retain(|_, l| l.touched >= oldest_kept);
         let sessions = &self.sessions;
         self.chains.retain(|(_, id), _| sessions.contains_key(id));
@@ -106,5 +108,36 @@ impl Work<'_> {
                 }
             }
         });
+    }
+}
+
+/// Of sessions, each with when it was touched and what it weighs: those touched from then on may stay, so that there are at most
+/// `most` and they weigh at most `bytes_max`. The one touched last always may.
+fn oldest_kept(sessions: impl Iterator<Item = (u64, usize)>, most: usize, bytes_max: usize) -> u64 {
+    let mut sessions: Vec<(u64, usize)> = sessions.collect();
+    sessions.sort_unstable_by(|a, b| b.cmp(a));
+    let (mut weigh, mut kept) = (0_usize, u64::MAX);
+    for (number, (touched, bytes)) in sessions.into_iter().enumerate() {
+        weigh = weigh.saturating_add(bytes);
+        if number > 0 && (number >= most || weigh > bytes_max) {
+            return kept;
+        }
+        kept = touched;
+    }
+    0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::oldest_kept;
+
+    #[test]
+    fn what_was_touched_last_stays_in_memory_within_both_bounds() {
+        let sessions = || [(3, 10), (9, 100), (5, 20), (7, 30)].into_iter();
+        assert_eq!(oldest_kept(sessions(), 4, 160), 0, "all may stay");
+        assert_eq!(oldest_kept(sessions(), 3, 160), 5, "too many");
+        assert_eq!(oldest_kept(sessions(), 4, 149), 7, "too heavy together");
+        assert_eq!(oldest_kept(sessions(), 4, 50), 9, "the last one stays whatever it weighs");
+        assert_eq!(oldest_kept([].into_iter(), 1, 0), 0);
     }
 }
