@@ -226,8 +226,18 @@ async fn until(log: &Log, prefix: &str, wanted: usize) -> BTreeMap<Topic, Vec<(R
     }
 }
 
-/// One watcher is killed in the middle of sessions; a second takes over with no state; it is killed, and the first comes back with
-/// the state that it had. Each is killed as soon as a part of what it has to say is on the log.
+/// How a watcher stops.
+#[derive(Clone, Copy, PartialEq)]
+enum Stop {
+    /// At once, in the middle of what it does.
+    Killed,
+    /// It is asked to, saves how far it has come, and ends.
+    Asked,
+}
+
+/// One watcher is killed in the middle of sessions; a second takes over with no state; it is asked to end, in the middle as well, and
+/// the first comes back with the state that it had; that is killed, and the second comes back. Each stops as soon as a part of what
+/// it has to say is on the log.
 async fn hand_over(log: &Log, folder: &Path) {
     let prefix = format!("h{}-", std::process::id());
     let mut scripts: Vec<Script> = Vec::new();
@@ -244,8 +254,8 @@ async fn hand_over(log: &Log, folder: &Path) {
     let (first, second) = (folder.join("first"), folder.join("second"));
     let (judge, mut replay) = (judge(), Replay::default());
     let mut expected: BTreeMap<Topic, BTreeMap<RecordId, _>> = BTreeMap::new();
-    let third = inputs.len().div_ceil(3);
-    for (part, state) in inputs.chunks(third).zip([&first, &second, &first]) {
+    let turns = [(&first, Stop::Killed), (&second, Stop::Asked), (&first, Stop::Killed), (&second, Stop::Asked)];
+    for (part, (state, stop)) in inputs.chunks(inputs.len().div_ceil(turns.len())).zip(turns) {
         let before: usize = expected.values().map(BTreeMap::len).sum();
         for record in part {
             let key = record.header.session_id.as_str().as_bytes();
@@ -259,8 +269,13 @@ async fn hand_over(log: &Log, folder: &Path) {
         // Half of what is new, so that it dies with work in hand; the last one says everything.
         let is_last = part.last() == inputs.last();
         until(log, &prefix, if is_last { after } else { before + (after - before).div_ceil(2) }).await;
-        child.kill().unwrap();
-        child.wait().unwrap();
+        if stop == Stop::Killed {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        } else {
+            drop(child.stdin.take());
+            assert!(ended(&mut child, PATIENCE).await.expect("it ends when it is asked to").success());
+        }
     }
     // Once more from nothing: whoever takes over later finds everything said and says nothing again.
     let mut child = spawn(log, &folder.join("third"), 0, 0);
