@@ -28,14 +28,7 @@ fn recorded(name: &str, make: fn(&str) -> Script) -> Vec<Record> {
         }
         std::fs::write(&file, bytes).unwrap();
     }
-    let bytes = std::fs::read(file).unwrap();
-    let (mut rest, mut records) = (bytes.as_slice(), Vec::new());
-    while let Some((length, after)) = rest.split_first_chunk::<4>() {
-        let (datum, after) = after.split_at(usize::try_from(u32::from_be_bytes(*length)).unwrap());
-        records.push(codec::decode(datum).unwrap());
-        rest = after;
-    }
-    records
+    common::datums(&std::fs::read(file).unwrap())
 }
 
 /// What followed, as a person reads it. Digests of rules and pack are left out: they change with every word of a rule.

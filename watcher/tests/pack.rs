@@ -5,9 +5,10 @@
 mod common;
 
 use common::{AGENT, Script, by, command_key, honest, judge};
+use std::io::Read as _;
 use std::path::Path;
 use wk_schemas::body::*;
-use wk_schemas::{Digest, Origin, Timestamp, Topic};
+use wk_schemas::{Chain, Digest, Origin, Record, Timestamp, Topic};
 use wk_watcher::backtest::Tally;
 use wk_watcher::deviation::samples;
 
@@ -36,6 +37,36 @@ fn benign_sessions_are_asked_about_at_most_once_in_200_actions_and_frozen_once_i
         tally.session(&judge, &command_key(), records, Timestamp(i64::MIN));
     }
     assert!(tally.sessions > 1400 && tally.actions > 5000, "{} {}", tally.sessions, tally.actions);
+    assert!(tally.is_quiet(), "{tally:#?}");
+}
+
+/// The recorded sessions of `tests/benign/kernel.records.xz`, in order, with the chains that their digests were taken out of.
+fn kernel_sessions() -> Vec<Vec<Record>> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/benign/kernel.records.xz");
+    let mut bytes = Vec::new();
+    liblzma::read::XzDecoder::new(std::fs::File::open(file).unwrap()).read_to_end(&mut bytes).unwrap();
+    let mut sessions: Vec<(Chain, Vec<Record>)> = Vec::new();
+    for record in common::datums(&bytes) {
+        let is_next = |s: &&mut (Chain, Vec<Record>)| s.1[0].header.session_id == record.header.session_id;
+        if sessions.last_mut().filter(is_next).is_none() {
+            sessions.push((Chain::default(), Vec::new()));
+        }
+        let (chain, records) = sessions.last_mut().unwrap();
+        records.push(chain.seal(record.header, record.body).0);
+    }
+    sessions.into_iter().map(|(_, records)| records).collect()
+}
+
+#[test]
+fn agents_at_ordinary_work_are_not_asked_about_either_where_the_kernel_was_watched() {
+    let judge = judge();
+    let mut tally = Tally::default();
+    for records in kernel_sessions() {
+        tally.session(&judge, &command_key(), records.into_iter().map(|r| (Topic::Events, r)), Timestamp(i64::MIN));
+    }
+    let Tally { sessions, records, actions, questions, freezes, .. } = tally;
+    eprintln!("{sessions} sessions, {records} records, {actions} actions: {questions} questions, {freezes} freezes");
+    assert!(sessions >= 24 && records >= 80_000 && actions >= 180, "the file is whole");
     assert!(tally.is_quiet(), "{tally:#?}");
 }
 

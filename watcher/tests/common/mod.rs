@@ -5,7 +5,7 @@ use ed25519_dalek::SigningKey;
 use uuid::Uuid;
 use wk_schemas::body::*;
 use wk_schemas::command::Signed as _;
-use wk_schemas::{Body, Bytes, Chain, Digest, Header, Origin, Record, RecordId, SessionId, Timestamp};
+use wk_schemas::{Body, Bytes, Chain, Digest, Header, Origin, Record, RecordId, SessionId, Timestamp, codec};
 use wk_watcher::decide::{Judge, Settings};
 use wk_watcher::rules::Rules;
 
@@ -417,4 +417,15 @@ pub(crate) fn unmediated_script(name: &str) -> Script {
     s.write(sh, "/home/alice/notes/k.txt");
     s.returned("c2", "built");
     s
+}
+
+/// Records as a file keeps them: each datum behind its length (4 bytes, big endian).
+pub(crate) fn datums(bytes: &[u8]) -> Vec<Record> {
+    let (mut rest, mut records) = (bytes, Vec::new());
+    while let Some((length, after)) = rest.split_first_chunk::<4>() {
+        let (datum, after) = after.split_at(usize::try_from(u32::from_be_bytes(*length)).unwrap());
+        records.push(codec::decode(datum).unwrap());
+        rest = after;
+    }
+    records
 }
