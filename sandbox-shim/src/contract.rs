@@ -37,6 +37,35 @@ pub trait Recorder: Send + Sync {
     fn record_durable(&self, event: Event) -> Result<RecordId, RecordError>;
 }
 
+/// What an observer sees by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sees {
+    /// Programs that are executed, with their arguments.
+    pub programs: bool,
+    /// Processes that end.
+    pub ends: bool,
+    /// Files that are opened, with their paths.
+    pub opens: bool,
+    /// Names that are made, changed and removed, with their paths.
+    pub names: bool,
+    /// Connections, with their addresses.
+    pub connections: bool,
+    /// How it ended what was let through, and not only that it was asked for.
+    pub results: bool,
+    /// Whether it can keep an action waiting for an answer.
+    pub holds: bool,
+}
+
+/// Sees what processes do and tells a [`Recorder`]: the supervision by notifications, gVisor's kernel by its stream. Whoever reads
+/// the records need not know which it was; `tests/watch/observers.rs` holds them all to that.
+pub trait Observer {
+    /// Its word in `session_started`'s `confinement`.
+    fn word(&self) -> &'static str;
+
+    /// What it sees. What it does not see is nobody's record, unless another observer stands beside it.
+    fn sees(&self) -> Sees;
+}
+
 /// An event could not be taken.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {

@@ -25,6 +25,7 @@ mod floor;
 mod fold;
 mod freeze;
 mod gate;
+pub mod gvisor;
 mod hold;
 mod launch;
 mod observe;

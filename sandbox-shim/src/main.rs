@@ -6,13 +6,14 @@ use clap::{Args, Parser, Subcommand};
 use ed25519_dalek::VerifyingKey;
 use ed25519_dalek::pkcs8::DecodePublicKey as _;
 use std::ffi::OsString;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 use wk_shim::agents::hook;
 use wk_shim::config::{self, File};
 use wk_shim::policy::Places;
-use wk_shim::session::{self, SessionConfig};
+use wk_shim::session::{self, ContainersConfig, SessionConfig};
 use wk_wire::Brokers;
 use wk_wire::registry::RegistryConfig;
 
@@ -54,6 +55,23 @@ enum Command {
     Acp(What),
     /// Stands between an MCP client and a server, and runs the server under watch: `wk-shim mcp -- npx some-server`.
     Mcp(What),
+    /// Records what the containers in gVisor's sandboxes do, each as a session, through the runtime monitoring of runsc:
+    /// `wk-shim gvisor -- runsc --pod-init-config={config} do codex exec …`. Without a command it serves until it is told to end, for
+    /// containers that others start.
+    Gvisor {
+        /// The socket that sandboxes connect to. Default: `gvisor.sock` in the data folder.
+        #[arg(long, value_name = "PATH")]
+        socket: Option<PathBuf>,
+        /// A program that stops a container, given its id: run when its record cannot be kept.
+        #[arg(long, value_name = "PROGRAM")]
+        stop: Option<PathBuf>,
+        /// Print what `runsc --pod-init-config` and `runsc trace create --config` are to be given, and do no more.
+        #[arg(long)]
+        print_config: bool,
+        /// A command that starts containers; `{config}` in it is the path of that configuration.
+        #[arg(last = true)]
+        argv: Vec<OsString>,
+    },
     /// Answers an agent's hook; started by agents, not by people.
     #[command(hide = true)]
     Hook {
@@ -112,7 +130,12 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         // These two are on the agent's critical path and read no configuration.
         Command::Hook { agent } => return Ok(hook::main(agent)),
         Command::Emit { line } => return emit(line),
-        Command::Run { .. } | Command::Acp(_) | Command::Mcp(_) | Command::Drain | Command::Check { .. } => {}
+        Command::Run { .. }
+        | Command::Acp(_)
+        | Command::Mcp(_)
+        | Command::Gvisor { .. }
+        | Command::Drain
+        | Command::Check { .. } => {}
     }
     let mut file = match &cli.config {
         Some(path) => File::read(path)?,
@@ -128,6 +151,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Run { agent, what } => run(&file, agent, what),
         Command::Acp(what) => run(&file, Some("acp".into()), what),
         Command::Mcp(what) => run(&file, Some("mcp".into()), what),
+        Command::Gvisor { socket, stop, print_config, argv } => gvisor(&file, socket, stop, print_config, &argv),
         Command::Drain => drain(&file),
         Command::Check { policy } => check(&file, policy.as_deref()),
         Command::Hook { .. } | Command::Emit { .. } => unreachable!("answered above"),
@@ -176,6 +200,38 @@ fn run(file: &File, agent: Option<String>, what: What) -> anyhow::Result<ExitCod
         );
     }
     Ok(ExitCode::from(end.code()))
+}
+
+fn gvisor(
+    file: &File,
+    socket: Option<PathBuf>,
+    stop: Option<PathBuf>,
+    print_config: bool,
+    argv: &[OsString],
+) -> anyhow::Result<ExitCode> {
+    let data = file.data()?;
+    let socket = socket.unwrap_or_else(|| data.join("gvisor.sock"));
+    if print_config {
+        let endpoint = socket.to_str().context("the socket's path is not UTF-8")?;
+        println!("{:#}", wk_shim::gvisor::trace_session(endpoint));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let config = ContainersConfig {
+        socket,
+        stop,
+        tenant: file.tenant.clone(),
+        host: session::host_name(),
+        principal: file.principal.clone().or_else(config::user_name),
+        data,
+        log: file.log()?,
+        config: file.shim.clone(),
+    };
+    let status = session::observe_containers(&config, argv, |path| {
+        eprintln!("wk-shim: runsc is to be given --pod-init-config={}", path.display());
+    })?;
+    let Some(status) = status else { return Ok(ExitCode::SUCCESS) };
+    let code = status.code().or_else(|| Some(128 + status.signal()?)).unwrap_or(1);
+    Ok(ExitCode::from(u8::try_from(code & 0xff).unwrap_or(1)))
 }
 
 fn emit(line: &str) -> anyhow::Result<ExitCode> {

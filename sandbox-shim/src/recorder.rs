@@ -282,6 +282,12 @@ impl Journal {
         (!state.closed).then_some(state.pressure)
     }
 
+    /// Waits as long as the outbox is nearly full.
+    pub fn wait_for_room(&self) {
+        let nearly_full = |state: &mut State| state.pressure == Pressure::High && !state.closed;
+        drop(self.pressed.wait_while(self.lock(), nearly_full).unwrap_or_else(PoisonError::into_inner));
+    }
+
     /// Records and bytes that wait for the log.
     #[must_use]
     pub fn waiting(&self) -> (u64, u64) {

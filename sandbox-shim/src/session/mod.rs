@@ -10,11 +10,13 @@
 //! of them is sent. An agent whose log is not reached within `connect_patience` stands still until it is.
 //! Whatever fails before 5 means that nothing is started. Whatever fails after it stops the agent.
 
+mod containers;
 mod host;
 mod kept;
 mod leftovers;
 mod parts;
 
+pub use containers::{CONFIG_PLACE, ContainersConfig, observe_containers};
 pub use host::host_name;
 pub use kept::{Question, question_of};
 pub use leftovers::{Leftover, drain_leftovers};

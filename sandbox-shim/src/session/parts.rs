@@ -30,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 use wk_schemas::body::PolicyApplied;
 use wk_wire::Brokers;
 
-fn runtime() -> anyhow::Result<Runtime> {
+pub(super) fn runtime() -> anyhow::Result<Runtime> {
     Builder::new_current_thread().enable_all().build().context("failed to start a runtime")
 }
 

@@ -9,7 +9,7 @@ mod egress;
 mod exits;
 mod files;
 mod names;
-mod network;
+pub(crate) mod network;
 mod proc_files;
 mod processes;
 mod sockets;
@@ -20,7 +20,7 @@ pub(crate) use self::core::lock;
 pub use self::telling::Teller;
 use crate::clock;
 use crate::confine::Means;
-use crate::contract::{Causality, Decision, Recorder, Ticket};
+use crate::contract::{Causality, Decision, Observer, Recorder, Sees, Ticket};
 use crate::freeze::Brake;
 pub use crate::freeze::{FreezeError, Stopped};
 use crate::launch::{self, frame};
@@ -366,6 +366,16 @@ impl Running {
     #[must_use]
     pub fn recording_failed(&self) -> bool {
         self.core.failed.load(Ordering::SeqCst)
+    }
+}
+
+impl Observer for Running {
+    fn word(&self) -> &'static str {
+        "seccomp-unotify"
+    }
+
+    fn sees(&self) -> Sees {
+        Sees { programs: true, ends: true, opens: true, names: true, connections: true, results: false, holds: true }
     }
 }
 

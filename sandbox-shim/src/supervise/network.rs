@@ -30,7 +30,7 @@ const DATA_MAX: usize = 1 << 20;
 
 /// Where something goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Target {
+pub(crate) enum Target {
     /// An IP address.
     Internet(SocketAddr),
     /// A local socket with a path.
@@ -46,7 +46,7 @@ pub(super) enum Target {
 }
 
 /// Reads a `sockaddr`.
-pub(super) fn target(address: &[u8]) -> Target {
+pub(crate) fn target(address: &[u8]) -> Target {
     let family = address.get(..2).map_or(0, |b| u16::from_ne_bytes([b[0], b[1]]));
     let port = || address.get(2..4).map(|b| u16::from_be_bytes([b[0], b[1]]));
     let fixed = |range: std::ops::Range<usize>| address.get(range);
@@ -632,7 +632,7 @@ impl Core {
     }
 }
 
-fn abstract_name(name: &[u8]) -> String {
+pub(crate) fn abstract_name(name: &[u8]) -> String {
     format!("@{}", Path::new(std::ffi::OsStr::from_bytes(name)).display())
 }
 

@@ -9,6 +9,8 @@ mod evidence;
 mod floor;
 mod freezing;
 mod holding;
+mod observers;
 mod pitfalls;
 mod rules;
+mod stream;
 mod unprivileged;
