@@ -112,6 +112,7 @@ pub(crate) fn session_config(
         command_key: settings.home.verifying_key(Key::Command)?,
         hook: vec![program, "hook".into()],
         overlay: None,
+        inside: None,
         config: settings.shim.clone(),
     })
 }

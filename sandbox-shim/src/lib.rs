@@ -30,6 +30,7 @@ mod hold;
 mod launch;
 mod observe;
 mod outbox;
+pub mod outer;
 pub mod policy;
 mod process;
 pub mod recorder;

@@ -6,12 +6,12 @@ use clap::{Args, Parser, Subcommand};
 use ed25519_dalek::VerifyingKey;
 use ed25519_dalek::pkcs8::DecodePublicKey as _;
 use std::ffi::OsString;
-use std::os::unix::process::ExitStatusExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 use wk_shim::agents::hook;
 use wk_shim::config::{self, File};
+use wk_shim::outer;
 use wk_shim::policy::Places;
 use wk_shim::session::{self, ContainersConfig, SessionConfig};
 use wk_wire::Brokers;
@@ -105,6 +105,12 @@ struct What {
     /// Let the agent work on an overlay of the workspace: `wk workspace` shows what it changed, and applies or discards it.
     #[arg(long)]
     ephemeral: bool,
+    /// Put the shim and the agent into a box: `bwrap` is a bubblewrap in which only what the policy lets be written can be written.
+    #[arg(long, value_name = "WALL", value_parser = ["bwrap"], conflicts_with = "ephemeral")]
+    wrap: Option<String>,
+    /// This is the run inside the box.
+    #[arg(long, hide = true)]
+    wrapped: bool,
     /// The agent's command line.
     #[arg(last = true, required = true)]
     argv: Vec<OsString>,
@@ -159,8 +165,11 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
 }
 
 fn run(file: &File, agent: Option<String>, what: What) -> anyhow::Result<ExitCode> {
-    let What { policy, workspace, ephemeral, argv } = what;
+    let What { policy, workspace, ephemeral, wrap, wrapped, argv } = what;
     let data = file.data()?;
+    if wrap.is_some() && !wrapped {
+        return in_a_box(file, &data, policy.as_deref(), workspace.as_deref());
+    }
     let key = file.command_key.clone().unwrap_or_else(|| data.join("keys/command.pub"));
     let command_key = VerifyingKey::read_public_key_pem_file(&key)
         .map_err(|e| anyhow::anyhow!("{e}"))
@@ -187,6 +196,7 @@ fn run(file: &File, agent: Option<String>, what: What) -> anyhow::Result<ExitCod
         command_key,
         hook: vec![program, "hook".into()],
         overlay,
+        inside: wrapped.then(|| outer::WORD.to_owned()),
         config: file.shim.clone(),
     };
     let end = session::run_session(&config, |id| tracing::info!(session_id = %id, "the session has started"))?;
@@ -200,6 +210,22 @@ fn run(file: &File, agent: Option<String>, what: What) -> anyhow::Result<ExitCod
         );
     }
     Ok(ExitCode::from(end.code()))
+}
+
+/// Runs this program once more, inside bubblewrap.
+fn in_a_box(file: &File, data: &Path, policy: Option<&str>, workspace: Option<&Path>) -> anyhow::Result<ExitCode> {
+    let cwd = std::env::current_dir().context("the current directory is gone")?;
+    let workspace = workspace.map(session::absolute).transpose()?.unwrap_or_else(|| cwd.clone());
+    let places = Places { home: config::home().context("HOME is not set")?, workspace };
+    let writable = session::written_by(policy.unwrap_or(&file.shim.policy), &places, data)?;
+    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let mut command = vec![std::env::current_exe().context("the shim does not know its own path")?.into_os_string()];
+    command.extend(outer::inside(&arguments, &["--wrapped".into()]));
+    let path = config::environment().into_iter().find(|(name, _)| name == "PATH").map(|(_, path)| path);
+    let bubblewrap = outer::find(path.as_deref())?;
+    let status = outer::run(&bubblewrap, &outer::bubblewrap(&writable, &cwd, &command))
+        .with_context(|| format!("failed to run `{}`", bubblewrap.display()))?;
+    Ok(ExitCode::from(outer::code_of(status)))
 }
 
 fn gvisor(
@@ -229,9 +255,7 @@ fn gvisor(
     let status = session::observe_containers(&config, argv, |path| {
         eprintln!("wk-shim: runsc is to be given --pod-init-config={}", path.display());
     })?;
-    let Some(status) = status else { return Ok(ExitCode::SUCCESS) };
-    let code = status.code().or_else(|| Some(128 + status.signal()?)).unwrap_or(1);
-    Ok(ExitCode::from(u8::try_from(code & 0xff).unwrap_or(1)))
+    Ok(status.map_or(ExitCode::SUCCESS, |status| ExitCode::from(outer::code_of(status))))
 }
 
 fn emit(line: &str) -> anyhow::Result<ExitCode> {

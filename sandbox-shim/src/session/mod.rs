@@ -79,6 +79,8 @@ pub struct SessionConfig {
     pub hook: Vec<String>,
     /// The overlay that the agent works on instead of its workspace, already entered, and the session that it was laid for.
     pub overlay: Option<(SessionId, Arc<Overlay>)>,
+    /// What the shim itself runs inside of, as far as it was told; stands in `session_started`.
+    pub inside: Option<String>,
     /// The rest.
     pub config: Config,
 }
@@ -367,6 +369,18 @@ fn protected(config: &SessionConfig) -> Vec<PathBuf> {
     paths
 }
 
+/// The folders that a session writes to: what its policy lets be written, its workspace and the data folder, all of which must be there.
+///
+/// # Errors
+/// When the policy cannot be read, or the data folder cannot be made.
+pub fn written_by(policy: &str, places: &Places, data: &Path) -> Result<Vec<PathBuf>, SessionError> {
+    let data = make_private(data).and_then(|()| data.canonicalize());
+    let data = data.context("failed to make the data folder")?;
+    let mut writable = read_policy(policy, places)?.writable();
+    writable.extend([places.workspace.clone(), data]);
+    Ok(writable)
+}
+
 /// Reads a policy file, or a preset when there is no file of that name.
 ///
 /// # Errors
@@ -445,10 +459,11 @@ fn first_records(
     let policy = policy_applied(policy);
     let off = invocation.own_sandbox.as_ref().map(|own| format!("instead of {}", own.name));
     let overlay = config.overlay.as_ref().map(|_| "ephemeral-workspace".to_owned());
+    let inside = config.inside.clone();
     move |recorder, facts| {
         session.pid = facts.root_pid.into();
         session.confinement.clone_from(&facts.confinement);
-        session.confinement.extend(off.into_iter().chain(overlay));
+        session.confinement.extend(off.into_iter().chain(overlay).chain(inside));
         // When this fails the record of the exec fails as well, and the supervision refuses to start the program.
         for body in [Body::from(session), policy.into()] {
             if let Err(error) = write(recorder, body) {

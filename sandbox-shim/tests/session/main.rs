@@ -1,6 +1,7 @@
 //! Whole sessions, with real processes and the embedded log.
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests too")]
 
+mod boxed;
 mod containers;
 mod stage;
 

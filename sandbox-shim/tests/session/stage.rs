@@ -91,6 +91,7 @@ impl Stage {
             command_key: self.key.verifying_key(),
             hook: vec![env!("CARGO_BIN_EXE_wk-shim").into(), "hook".into()],
             overlay: None,
+            inside: None,
             // A session that ends sooner leaves records behind, and here they are counted.
             config: wk_shim::Config { drain_patience: Duration::from_secs(600), ..wk_shim::Config::default() },
         }
