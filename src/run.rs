@@ -11,8 +11,9 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
-use wk_schemas::SessionId;
 use wk_shim::drain::LogAddress;
+use wk_shim::outer;
+use wk_shim::policy::Places;
 use wk_shim::session::{self, SessionConfig, SessionEnd};
 use wk_wire::registry::RegistryConfig;
 
@@ -34,6 +35,12 @@ pub(crate) struct Options {
     /// Let the agent work on an overlay of the workspace: what it changed is shown at the end, and `wk workspace` applies or discards it.
     #[arg(long)]
     ephemeral: bool,
+    /// Put the shim and the agent into a box: `bwrap` is a bubblewrap in which only what the policy lets be written can be written.
+    #[arg(long, value_name = "WALL", value_parser = ["bwrap"], conflicts_with = "ephemeral")]
+    wrap: Option<String>,
+    /// This is the run inside the box.
+    #[arg(long, hide = true)]
+    wrapped: bool,
     /// The program and its arguments.
     #[arg(last = true, required = true, value_name = "COMMAND")]
     argv: Vec<OsString>,
@@ -42,6 +49,9 @@ pub(crate) struct Options {
 /// Runs the program and ends with its exit code.
 pub(crate) fn main(settings: Settings, options: Options) -> anyhow::Result<ExitCode> {
     let workspace = options.workspace.as_deref().map(session::absolute).transpose()?;
+    if options.wrap.is_some() && !options.wrapped {
+        return in_a_box(&settings, options.policy.as_deref(), workspace);
+    }
     let overlay = if options.ephemeral {
         let here = std::env::current_dir().context("the current directory is gone")?;
         // Before anything else is started: the whole process moves onto the overlay.
@@ -59,12 +69,13 @@ pub(crate) fn main(settings: Settings, options: Options) -> anyhow::Result<ExitC
         policy: options.policy,
         workspace,
         overlay,
+        inside: options.wrapped.then(|| outer::WORD.to_owned()),
         ..session_config(&settings, &endpoints, options.argv)?
     };
     let end = session::run_session(&config, |id| tracing::info!(session_id = %id, "the session has started"));
     if let Some(own) = own {
         if let Ok(end) = &end {
-            own.await_verdict(&end.session_id);
+            own.await_verdict(end.session_id.as_str());
         }
         own.stop(&settings)?;
     }
@@ -74,6 +85,38 @@ pub(crate) fn main(settings: Settings, options: Options) -> anyhow::Result<ExitC
         workspace::say_what_changed(&end.session_id, changes);
     }
     Ok(ExitCode::from(end.code()))
+}
+
+/// Runs this program once more, inside bubblewrap. The services stay outside, out of the agent's reach.
+fn in_a_box(settings: &Settings, policy: Option<&str>, workspace: Option<PathBuf>) -> anyhow::Result<ExitCode> {
+    let cwd = std::env::current_dir().context("the current directory is gone")?;
+    let home = settings.user_home.clone().context("HOME is not set")?;
+    let places = Places { home, workspace: workspace.unwrap_or_else(|| cwd.clone()) };
+    let data = settings.home.dir();
+    let writable = session::written_by(policy.unwrap_or(&settings.shim.policy), &places, data)?;
+    let path = wk_shim::config::environment().into_iter().find(|(name, _)| name == "PATH").map(|(_, path)| path);
+    let bubblewrap = outer::find(path.as_deref())?;
+    let own = OwnServices::where_none_run(settings)?;
+    let mut more = vec![OsString::from("--wrapped")];
+    if settings.brokers.is_none() {
+        // In the box the services cannot be recognised by their process.
+        let endpoints = match &own {
+            Some(own) => own.endpoints.clone(),
+            None => Endpoints::find(settings)?,
+        };
+        let words = ["--brokers", &endpoints.brokers.bootstrap, "--registry", &endpoints.registry];
+        more.extend(words.map(OsString::from));
+    }
+    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let mut command = vec![std::env::current_exe().context("wk does not know its own path")?.into_os_string()];
+    command.extend(outer::inside(&arguments, &more));
+    let status = outer::run(&bubblewrap, &outer::bubblewrap(&writable, &cwd, &command));
+    if let Some(own) = own {
+        own.await_verdict("in the box");
+        own.stop(settings)?;
+    }
+    let status = status.with_context(|| format!("failed to run `{}`", bubblewrap.display()))?;
+    Ok(ExitCode::from(outer::code_of(status)))
 }
 
 /// A session in the current folder and environment, with everything that the settings say.
@@ -155,7 +198,7 @@ impl OwnServices {
     }
 
     /// Waits for what the watcher has to say of the session's last records: there is nobody to find it once these services stop.
-    pub(crate) fn await_verdict(&self, session: &SessionId) {
+    pub(crate) fn await_verdict(&self, session: &str) {
         let why = match self.runtime.block_on(self.services.judged(VERDICT_PATIENCE)) {
             Ok(true) => return,
             Ok(false) => format!("within {} s", VERDICT_PATIENCE.as_secs()),

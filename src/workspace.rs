@@ -234,7 +234,7 @@ fn answer(settings: &Settings, word: Word, decision: Instruction) -> anyhow::Res
         anyhow::Ok(said)
     });
     if let Some(own) = own {
-        own.await_verdict(&session);
+        own.await_verdict(session.as_str());
         own.stop(settings)?;
     }
     println!("{session}: {}", done?);

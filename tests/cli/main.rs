@@ -4,6 +4,7 @@
 mod harness;
 
 mod bad_input;
+mod boxed;
 mod brokers;
 mod bucket;
 mod compact;
