@@ -83,6 +83,9 @@ pub enum CompactError {
     Commit(#[from] CommitError),
 }
 
+/// Files in the order of time, and files in that of sessions.
+type Orders<'a> = [Vec<&'a Arc<DataFile>>; 2];
+
 /// The files that a compaction should take next, oldest day first; `None` when there is nothing to do.
 ///
 /// `today` is the UTC day that goes on, as `YYYY-MM-DD`. Of a day that is over every file is taken that is still in the order of time; of
@@ -96,7 +99,7 @@ pub fn plan(
     limits: &Limits,
 ) -> Option<Vec<Arc<DataFile>>> {
     // Records of two schemas do not lie in one file.
-    let mut days: BTreeMap<(&str, Option<[u8; 32]>), [Vec<&Arc<DataFile>>; 2]> = BTreeMap::new();
+    let mut days: BTreeMap<(&str, Option<[u8; 32]>), Orders<'_>> = BTreeMap::new();
     for file in snapshot.files.iter().filter(|file| !skipped.contains(&file.path)) {
         let [time, session] = days.entry((&file.day, file.schema.map(|schema| schema.0))).or_default();
         match file.order {
