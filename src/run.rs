@@ -11,6 +11,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
+use wk_shim::agents::mcp_http::Route;
 use wk_shim::drain::LogAddress;
 use wk_shim::outer;
 use wk_shim::policy::Places;
@@ -41,6 +42,10 @@ pub(crate) struct Options {
     /// This is the run inside the box.
     #[arg(long, hide = true)]
     wrapped: bool,
+    /// Stand between MCP clients and a server behind HTTP, here and there: `127.0.0.1:7777=https://mcp.example/mcp`; without an
+    /// address at any free port. May be given several times.
+    #[arg(long, value_name = "[ADDRESS=]URL")]
+    mcp_http: Vec<Route>,
     /// The program and its arguments.
     #[arg(last = true, required = true, value_name = "COMMAND")]
     argv: Vec<OsString>,
@@ -64,7 +69,11 @@ pub(crate) fn main(settings: Settings, options: Options) -> anyhow::Result<ExitC
         Some(own) => own.endpoints.clone(),
         None => Endpoints::find(&settings)?,
     };
+    for route in &options.mcp_http {
+        eprintln!("wk: the MCP server is reached at {route}");
+    }
     let config = SessionConfig {
+        mcp_http: options.mcp_http,
         agent: options.agent,
         policy: options.policy,
         workspace,
@@ -154,6 +163,7 @@ pub(crate) fn session_config(
         },
         command_key: settings.home.verifying_key(Key::Command)?,
         hook: vec![program, "hook".into()],
+        mcp_http: Vec::new(),
         overlay: None,
         inside: None,
         config: settings.shim.clone(),

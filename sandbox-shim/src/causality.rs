@@ -93,6 +93,13 @@ impl CallTable {
         }
     }
 
+    /// The call that is open, when it is the only one.
+    #[must_use]
+    pub fn only_open(&self) -> Option<&str> {
+        let mut open = self.calls.iter().filter(|c| c.is_open);
+        open.next().filter(|_| open.next().is_none()).map(|call| &*call.id)
+    }
+
     /// See [`Causality::process_started`].
     #[must_use]
     pub fn process_started(&mut self, process: &ProcessFacts, parent: Option<&Tie>) -> Tie {
@@ -296,6 +303,12 @@ impl Calls {
     /// See [`CallTable::close`].
     pub fn close(&self, id: &str) {
         self.with(|t| t.close(id));
+    }
+
+    /// See [`CallTable::only_open`].
+    #[must_use]
+    pub fn only_open(&self) -> Option<String> {
+        self.with(|t| t.only_open().map(str::to_owned))
     }
 
     /// See [`CallTable::admit_hook`].

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 use wk_shim::agents::hook;
+use wk_shim::agents::mcp_http::Route;
 use wk_shim::config::{self, File};
 use wk_shim::outer;
 use wk_shim::policy::Places;
@@ -53,7 +54,8 @@ enum Command {
     /// Stands between an editor and an agent that speak the Agent Client Protocol, and runs the agent under watch:
     /// `wk-shim acp -- gemini --acp`.
     Acp(What),
-    /// Stands between an MCP client and a server, and runs the server under watch: `wk-shim mcp -- npx some-server`.
+    /// Stands between an MCP client and a server, and runs the server under watch: `wk-shim mcp -- npx some-server`, or over HTTP
+    /// `wk-shim mcp --mcp-http 127.0.0.1:7777=http://127.0.0.1:3001/mcp -- npx some-server`.
     Mcp(What),
     /// Records what the containers in gVisor's sandboxes do, each as a session, through the runtime monitoring of runsc:
     /// `wk-shim gvisor -- runsc --pod-init-config={config} do codex exec …`. Without a command it serves until it is told to end, for
@@ -111,6 +113,10 @@ struct What {
     /// This is the run inside the box.
     #[arg(long, hide = true)]
     wrapped: bool,
+    /// Stand between MCP clients and a server behind HTTP, here and there: `127.0.0.1:7777=https://mcp.example/mcp`; without an
+    /// address at any free port. May be given several times.
+    #[arg(long, value_name = "[ADDRESS=]URL")]
+    mcp_http: Vec<Route>,
     /// The agent's command line.
     #[arg(last = true, required = true)]
     argv: Vec<OsString>,
@@ -165,10 +171,13 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
 }
 
 fn run(file: &File, agent: Option<String>, what: What) -> anyhow::Result<ExitCode> {
-    let What { policy, workspace, ephemeral, wrap, wrapped, argv } = what;
+    let What { policy, workspace, ephemeral, mcp_http, wrap, wrapped, argv } = what;
     let data = file.data()?;
     if wrap.is_some() && !wrapped {
         return in_a_box(file, &data, policy.as_deref(), workspace.as_deref());
+    }
+    for route in &mcp_http {
+        eprintln!("wk-shim: the MCP server is reached at {route}");
     }
     let key = file.command_key.clone().unwrap_or_else(|| data.join("keys/command.pub"));
     let command_key = VerifyingKey::read_public_key_pem_file(&key)
@@ -195,6 +204,7 @@ fn run(file: &File, agent: Option<String>, what: What) -> anyhow::Result<ExitCod
         log: file.log()?,
         command_key,
         hook: vec![program, "hook".into()],
+        mcp_http,
         overlay,
         inside: wrapped.then(|| outer::WORD.to_owned()),
         config: file.shim.clone(),

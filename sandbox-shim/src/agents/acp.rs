@@ -12,6 +12,7 @@
 //! An editor that offers neither `fs` nor `terminal` leaves it to the agent, where the kernel's side sees it.
 
 use super::invocation::{Invocation, PrepareError};
+use super::refusals::Refusals;
 use super::rpc::{self, Message};
 use super::{Adapter, Said, ToolAnswer, ToolCall, names_in, plain, steps, text};
 use serde_json::{Map, Value, json};
@@ -30,6 +31,8 @@ pub(super) struct Acp {
     asked: BTreeMap<String, Asked>,
     /// A text that comes in pieces, and its form.
     piece: Option<(&'static str, String)>,
+    /// What the editor shows of the call that has returned last.
+    shown: Option<Value>,
     /// The folder of the session that was made last.
     cwd: Option<String>,
 }
@@ -96,6 +99,23 @@ impl Adapter for Acp {
         })
     }
 
+    fn explain(&mut self, line: &Value, said: &[Said], refusals: &Refusals) -> Option<Value> {
+        let told = said.iter().find_map(|said| match said {
+            Said::Returned(answer) => refusals.take(&answer.id),
+            _ => None,
+        })?;
+        let shown = self.shown.take().filter(Value::is_array).unwrap_or_else(|| json!([]));
+        let mut instead = line.clone();
+        let update = instead.pointer_mut("/params/update").and_then(Value::as_object_mut)?;
+        if !update.get("content").is_some_and(Value::is_array) {
+            // What comes now takes the place of what was there.
+            update.insert("content".to_owned(), shown);
+        }
+        let content = update.get_mut("content").and_then(Value::as_array_mut)?;
+        content.push(json!({"type": "content", "content": {"type": "text", "text": told}}));
+        Some(instead)
+    }
+
     fn stream_end(&mut self) -> Vec<Said> {
         self.whole()
     }
@@ -156,6 +176,7 @@ impl Acp {
         }
         if has_ended {
             self.calls.remove(&id);
+            self.shown = fields.get("content").cloned();
             let output = fields.get("rawOutput").map(plain).filter(|o| !o.is_empty()).unwrap_or_else(|| {
                 let parts = fields.get("content").and_then(Value::as_array).into_iter().flatten();
                 parts.filter_map(|part| part.get("content").and_then(content)).collect::<Vec<_>>().join("\n")
@@ -368,6 +389,29 @@ mod tests {
         ] {
             let told: Vec<_> = hear(sample).iter().map(short).collect();
             assert_eq!(told[..2], ["plan of 3", "call_001 read false \"\""], "{sample}");
+        }
+    }
+
+    #[test]
+    fn the_end_of_a_call_says_what_was_refused_and_keeps_what_was_shown() {
+        let update = |fields: Value| {
+            let mut update = json!({"sessionUpdate": "tool_call_update", "toolCallId": "c1"});
+            update.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+            json!({"jsonrpc": "2.0", "method": "session/update", "params": {"sessionId": "s", "update": update}})
+        };
+        let text = |text: &str| json!({"type": "content", "content": {"type": "text", "text": text}});
+        let refusals = Refusals::default();
+        for ends_with in [json!({"status": "failed"}), json!({"status": "failed", "content": [text("denied")]})] {
+            let mut adapter = Acp::default();
+            refusals.note("c1", "watchkeeper: refused it");
+            let mut hear = |line: &Value| {
+                let said = adapter.stream_line(line);
+                adapter.explain(line, &said, &refusals)
+            };
+            let begins = json!({"status": "in_progress", "rawInput": {"command": "x"}, "content": [text("denied")]});
+            assert_eq!(hear(&update(begins)), None);
+            let told = [text("denied"), text("watchkeeper: refused it")];
+            assert_eq!(hear(&update(ends_with)), Some(update(json!({"status": "failed", "content": told}))));
         }
     }
 

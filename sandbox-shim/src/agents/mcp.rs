@@ -5,20 +5,33 @@
 //! again by a request of its own, which is a call of its own.
 //!
 //! What the server asks of the client (a model's answer, a person's) is a call as well, made by the server.
+//!
+//! The same over HTTP is [`super::mcp_http`], which has one of these for each conversation.
 
 use super::invocation::{Invocation, PrepareError};
+use super::refusals::Refusals;
 use super::rpc::{self, Message};
 use super::{Adapter, Said, ToolAnswer, ToolCall, names_in, plain, text};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
+const SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
+
 /// The adapter; remembers which requests are under way.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Mcp {
+    /// What the ids of its calls begin with.
+    name: String,
     /// Ids of calls without an answer.
     open: BTreeSet<String>,
-    /// Ids of `initialize` without an answer.
+    /// Id of the `initialize` or `server/discover` without an answer.
     greeting: Option<String>,
+}
+
+impl Default for Mcp {
+    fn default() -> Self {
+        Self::of("mcp".to_owned())
+    }
 }
 
 impl Adapter for Mcp {
@@ -46,20 +59,77 @@ impl Adapter for Mcp {
     fn question_line(&mut self, line: &Value) -> Vec<Said> {
         rpc::each(line, |message| self.heard(message, "client"))
     }
+
+    fn explain(&mut self, line: &Value, said: &[Said], refusals: &Refusals) -> Option<Value> {
+        let mut instead = None;
+        for said in said {
+            if let Said::Returned(answer) = said
+                && let Some(id) = answer.id.strip_prefix(&format!("{}/client/", self.name))
+                && let Ok(id) = serde_json::from_str::<Value>(id)
+                && let Some(told) = refusals.take(&answer.id)
+            {
+                let line = instead.get_or_insert_with(|| line.clone());
+                let messages = match line {
+                    Value::Array(batch) => batch.as_mut_slice(),
+                    single => std::slice::from_mut(single),
+                };
+                let answers = |message: &&mut Value| message.get("method").is_none() && message.get("id") == Some(&id);
+                if let Some(message) = messages.iter_mut().find(answers) {
+                    add(message, &told);
+                }
+            }
+        }
+        instead
+    }
+}
+
+/// Adds a text to a result, or to the message of an error.
+fn add(answer: &mut Value, told: &str) {
+    if let Some(result) = answer.get_mut("result").and_then(Value::as_object_mut) {
+        let content = result.entry("content").or_insert_with(|| json!([]));
+        if let Some(content) = content.as_array_mut() {
+            content.push(json!({"type": "text", "text": told}));
+        }
+    } else if let Some(Value::String(message)) = answer.pointer_mut("/error/message") {
+        message.push('\n');
+        message.push_str(told);
+    }
 }
 
 impl Mcp {
+    /// The adapter of a conversation whose calls have ids of this name's own.
+    pub(super) const fn of(name: String) -> Self {
+        Self { name, open: BTreeSet::new(), greeting: None }
+    }
+
+    /// Calls without an answer.
+    pub(super) fn under_way(&self) -> Vec<String> {
+        self.open.iter().cloned().collect()
+    }
+
+    /// Those of these calls that have no answer will not get one.
+    pub(super) fn give_up(&mut self, calls: &[String], why: &str) -> Vec<Said> {
+        let open = calls.iter().filter(|id| self.open.remove(*id));
+        let failed = |id: &String| {
+            let answer =
+                ToolAnswer { id: id.clone(), success: Some(false), output: why.to_owned(), ..ToolAnswer::default() };
+            Said::Returned(answer)
+        };
+        open.map(failed).collect()
+    }
+
     /// A message of the one or the other. Ids belong to who asks.
     fn heard(&mut self, message: Message<'_>, from: &str) -> Vec<Said> {
         match message {
-            Message::Request { id, method: "initialize", .. } => {
+            Message::Request { id, method: "initialize" | "server/discover", .. } => {
                 self.greeting = Some(id.to_string());
                 Vec::new()
             }
-            Message::Request { id, method, params } => self.asked(format!("mcp/{from}/{id}"), method, params),
+            Message::Request { id, method, params } => self.asked(format!("{}/{from}/{id}", self.name), method, params),
             Message::Response { id, result } => {
                 let asker = if from == "server" { "client" } else { "server" };
-                self.answered(&id.to_string(), format!("mcp/{asker}/{id}"), result).into_iter().collect()
+                let call = format!("{}/{asker}/{id}", self.name);
+                self.answered(&id.to_string(), call, result).into_iter().collect()
             }
             Message::Notification { .. } => Vec::new(),
         }
@@ -92,8 +162,11 @@ impl Mcp {
     fn answered(&mut self, plain_id: &str, id: String, result: Result<&Value, &Value>) -> Option<Said> {
         if self.greeting.as_deref() == Some(plain_id) {
             self.greeting = None;
-            let server = result.ok()?.get("serverInfo")?;
-            return Some(Said::Agent { name: text(server, "name"), version: text(server, "version"), model: None });
+            let result = result.ok()?;
+            // Without a handshake who it is stands beside each result.
+            let server = result.get("serverInfo").or_else(|| result.get("_meta")?.get(SERVER_INFO))?;
+            let part = |key| text(server, key).filter(|part| !part.is_empty());
+            return Some(Said::Agent { name: part("name"), version: part("version"), model: None });
         }
         if !self.open.remove(&id) {
             return None;
@@ -162,6 +235,19 @@ mod tests {
         );
         assert!(matches!(&said[3], Said::Returned(a) if a.output.starts_with("Current weather in New York")));
         assert!(matches!(&said[0], Said::Called(c) if c.waits && c.names == ["New York"]));
+    }
+
+    #[test]
+    fn a_server_says_who_it_is_with_and_without_a_handshake() {
+        for (method, result) in [
+            ("initialize", json!({"serverInfo": {"name": "w", "version": "3"}})),
+            ("server/discover", json!({"_meta": {SERVER_INFO: {"name": "w", "version": ""}}})),
+        ] {
+            let mut adapter = Mcp::default();
+            adapter.question_line(&json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": {}}));
+            let said = adapter.stream_line(&json!({"jsonrpc": "2.0", "id": 1, "result": result}));
+            assert!(matches!(&said[..], [Said::Agent { name: Some(name), .. }] if name == "w"), "{method}: {said:?}");
+        }
     }
 
     #[test]

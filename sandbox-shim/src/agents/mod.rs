@@ -20,6 +20,7 @@ pub mod hook;
 pub mod invocation;
 pub mod jsonl;
 mod mcp;
+pub mod mcp_http;
 pub mod otlp;
 pub mod own_sandbox;
 pub mod refusals;
@@ -28,6 +29,7 @@ pub mod stream;
 
 pub use invocation::{Invocation, PrepareError};
 
+use refusals::Refusals;
 use serde_json::Value;
 use std::path::PathBuf;
 use wk_schemas::body::{PlanStep, StepStatus};
@@ -169,6 +171,12 @@ pub trait Adapter: Send {
     /// Translates one line of the agent's standard input, where that is a dialogue (see [`Invocation::is_dialogue`]).
     fn question_line(&mut self, _line: &Value) -> Vec<Said> {
         Vec::new()
+    }
+
+    /// Puts what was refused during calls into the line of the dialogue that answers them; `said` is what the line was translated to.
+    /// `None` leaves the line as it is.
+    fn explain(&mut self, _line: &Value, _said: &[Said], _refusals: &Refusals) -> Option<Value> {
+        None
     }
 
     /// The agent's standard output has ended; gives what was waiting for its end.

@@ -1,6 +1,8 @@
-//! Listens to what an agent reads and writes on its standard streams, while passing it on unchanged.
+//! Listens to what an agent reads and writes on its standard streams, while passing it on unchanged: only the answer to a tool call during
+//! which something was refused is told why.
 
 use super::ear::Ear;
+use super::refusals::Refusals;
 use super::{Adapter, Channel};
 use crate::contract::RecordError;
 use serde_json::Value;
@@ -32,6 +34,8 @@ pub struct Listener<'a> {
     pub adapter: &'a Mutex<Box<dyn Adapter>>,
     /// Records what it says, as long as the session lasts: input may come when nobody is left to hear it.
     pub ear: &'a Weak<Ear>,
+    /// What was refused during the calls that have not returned yet.
+    pub refusals: &'a Refusals,
 }
 
 /// Copies `from` to `to` until it ends, and hands each whole line of JSON to the adapter.
@@ -63,9 +67,9 @@ pub fn listen(mut from: impl Read, mut to: impl Write, listener: Listener<'_>) -
         while let Some(end) = rest.iter().position(|b| *b == b'\n') {
             line.extend_from_slice(&rest[..=end]);
             rest = &rest[end + 1..];
-            listener.hear_line(&line, is_too_long)?;
+            let instead = listener.hear_line(&line, is_too_long)?;
             if !passes_first {
-                pass(&line);
+                pass(instead.as_deref().unwrap_or(&line));
             }
             line.clear();
             is_too_long = false;
@@ -80,9 +84,9 @@ pub fn listen(mut from: impl Read, mut to: impl Write, listener: Listener<'_>) -
         }
     }
     if !line.is_empty() || is_too_long {
-        listener.hear_line(&line, is_too_long)?;
+        let instead = listener.hear_line(&line, is_too_long)?;
         if !passes_first {
-            pass(&line);
+            pass(instead.as_deref().unwrap_or(&line));
         }
     }
     listener.end()
@@ -102,12 +106,13 @@ impl Listener<'_> {
         }
     }
 
-    fn hear_line(&self, line: &[u8], is_too_long: bool) -> Result<(), RecordError> {
+    /// Records what a line says; gives the line that is to be passed on in its place.
+    fn hear_line(&self, line: &[u8], is_too_long: bool) -> Result<Option<Vec<u8>>, RecordError> {
         if is_too_long {
-            return self.lost(format!("a line of more than {LINE_BYTES_MAX} bytes"));
+            return self.lost(format!("a line of more than {LINE_BYTES_MAX} bytes")).map(|()| None);
         }
         if line.iter().all(u8::is_ascii_whitespace) {
-            return Ok(());
+            return Ok(None);
         }
         match serde_json::from_slice::<Value>(line) {
             Ok(value) => {
@@ -116,12 +121,17 @@ impl Listener<'_> {
                     Way::Output | Way::Answers => adapter.stream_line(&value),
                     Way::Questions => adapter.question_line(&value),
                 };
+                let instead = match self.way {
+                    Way::Answers => adapter.explain(&value, &said, self.refusals),
+                    Way::Output | Way::Questions => None,
+                };
                 // Under the adapter's lock, so that both halves of a dialogue are recorded in the order in which they were translated.
-                self.ear.upgrade().map_or(Ok(()), |ear| ear.hear(said, self.channel()))
+                self.ear.upgrade().map_or(Ok(()), |ear| ear.hear(said, self.channel()))?;
+                Ok(instead.map(|line| format!("{line}\n").into_bytes()))
             }
             // Agents mix plain warnings into their streams; those are not evidence. A dialogue has no place for them.
-            Err(_) if self.way == Way::Output && !line.starts_with(b"{") => Ok(()),
-            Err(error) => self.lost(format!("a line of {} bytes that is not JSON: {error}", line.len())),
+            Err(_) if self.way == Way::Output && !line.starts_with(b"{") => Ok(None),
+            Err(error) => self.lost(format!("a line of {} bytes that is not JSON: {error}", line.len())).map(|()| None),
         }
     }
 
@@ -179,12 +189,13 @@ mod tests {
     const CALL: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x","arguments":{}}}"#;
 
     fn pass(way: Way, bytes: &[u8]) -> (Vec<u8>, Vec<usize>, Vec<Body>) {
+        let refusals = Refusals::default();
         let kept = Arc::new(Kept::default());
         let ear = Arc::new(ear_for(&kept));
         let weak = Arc::downgrade(&ear);
         let adapter = Mutex::new(crate::agents::adapter("mcp").unwrap());
         let mut to = Watching(Arc::clone(&kept), Vec::new(), Vec::new());
-        listen(Pieces(bytes), &mut to, Listener { way, adapter: &adapter, ear: &weak }).unwrap();
+        listen(Pieces(bytes), &mut to, Listener { way, adapter: &adapter, ear: &weak, refusals: &refusals }).unwrap();
         (to.1, to.2, kept.events().into_iter().map(|e| e.body).collect())
     }
 

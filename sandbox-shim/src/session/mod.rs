@@ -23,6 +23,7 @@ pub use leftovers::{Leftover, drain_leftovers};
 
 use crate::agents::door::Speakers;
 use crate::agents::ear::Ear;
+use crate::agents::mcp_http::Route;
 use crate::agents::refusals::Refusals;
 use crate::agents::{self, Adapter, Invocation};
 use crate::causality::{CallTable, Calls, program_name};
@@ -77,6 +78,8 @@ pub struct SessionConfig {
     pub command_key: ed25519_dalek::VerifyingKey,
     /// The hook client's command line, to which the agent's name is added: `["/usr/bin/wk", "hook"]`.
     pub hook: Vec<String>,
+    /// MCP servers behind HTTP, which are reached through a proxy of the shim's.
+    pub mcp_http: Vec<Route>,
     /// The overlay that the agent works on instead of its workspace, already entered, and the session that it was laid for.
     pub overlay: Option<(SessionId, Arc<Overlay>)>,
     /// What the shim itself runs inside of, as far as it was told; stands in `session_started`.
@@ -199,6 +202,8 @@ pub fn run_session(config: &SessionConfig, started: impl FnOnce(&SessionId)) -> 
     let calls = Calls::new(call_table(config, adapter.as_deref(), &invocation)?);
     if let Some(adapter) = &adapter {
         adapter.prepare(&mut invocation)?;
+        // An MCP server that is spoken to over HTTP has standard streams of its own.
+        invocation.is_dialogue &= adapter.name() != "mcp" || config.mcp_http.is_empty();
     }
     let otlp = invocation.receives_otlp.then(|| parts::bind_otlp(&mut invocation)).transpose()?;
     let otlp_address = otlp.as_ref().and_then(|listener| listener.local_addr().ok());
@@ -223,6 +228,7 @@ pub fn run_session(config: &SessionConfig, started: impl FnOnce(&SessionId)) -> 
     let refusals = Arc::new(Refusals::default());
     let door = parts::open_door(&invocation.socket, speakers, &adapter, &ear, &refusals, &brake_slot)?;
     let receiver = otlp.map(|otlp| parts::receive_otlp(otlp, &adapter, &ear, &brake_slot)).transpose()?;
+    let proxies = parts::pass_mcp(&config.mcp_http, &ear, &refusals, &brake_slot)?;
     let (reached, when_reached) = tokio::sync::oneshot::channel();
     let drain = parts::Draining::begin(Arc::clone(&journal), config.log.clone(), reached);
     parts::bring_leftovers(outboxes, config.log.clone(), config.config.drain_patience);
@@ -236,8 +242,8 @@ pub fn run_session(config: &SessionConfig, started: impl FnOnce(&SessionId)) -> 
         policy: Arc::clone(&policy),
         protected: protected(config),
         protected_endpoints: parts::endpoints(&config.log),
-        reachable: otlp_address.into_iter().collect(),
-        teller: teller(config, expects_hooks, refusals),
+        reachable: otlp_address.into_iter().chain(config.mcp_http.iter().map(Route::address)).collect(),
+        teller: teller(config, expects_hooks, &invocation, &calls, &refusals),
         stdio: match (invocation.is_dialogue, invocation.reads_stdout) {
             (true, _) => Stdio::Converse,
             (false, true) => Stdio::Capture,
@@ -273,7 +279,7 @@ pub fn run_session(config: &SessionConfig, started: impl FnOnce(&SessionId)) -> 
         config.config.connect_patience,
     );
     let guard = parts::guard_pressure(Arc::clone(&journal), Arc::clone(&brake));
-    let listening = parts::listen(stdin, stdout, &adapter, &ear, &brake);
+    let listening = parts::listen(stdin, stdout, &adapter, &ear, &refusals, &brake);
     let signals = parts::Signals::forward(Arc::clone(&running));
 
     let time_limit = policy.limits.time.map(|limit| parts::TimeLimit::begin(limit, Arc::clone(&brake)));
@@ -285,7 +291,7 @@ pub fn run_session(config: &SessionConfig, started: impl FnOnce(&SessionId)) -> 
         // The stream ends with the last process that holds it.
         drop(listening.join());
     }
-    drop((door, receiver));
+    drop((door, receiver, proxies));
     tailing.end();
     // An end without the agent's last words is still an end; what failed has been traced.
     drop(ear.end(expects_hooks));
@@ -345,15 +351,27 @@ pub fn folder_of(data: &Path, session: &SessionId) -> PathBuf {
     data.join("sessions").join(session.as_str())
 }
 
-/// Who is told why something was refused: an agent with hooks in the result of its tool call, because its terminal is its own; whoever
-/// sits at the terminal where there is no adapter.
-fn teller(config: &SessionConfig, has_hooks: bool, refusals: Arc<Refusals>) -> Option<supervise::Teller> {
-    if has_hooks {
-        return Some(supervise::Teller::new(move |call, line| {
-            if let Some(call) = call {
-                refusals.note(call, line);
-            }
-        }));
+/// Who is told why something was refused: an agent with hooks in the result of its tool call, because its terminal is its own; who makes
+/// the call, where a proxy of ours passes its result on; whoever sits at the terminal where there is no adapter.
+fn teller(
+    config: &SessionConfig,
+    has_hooks: bool,
+    invocation: &Invocation,
+    calls: &Arc<Calls>,
+    refusals: &Arc<Refusals>,
+) -> Option<supervise::Teller> {
+    let is_passed_on = invocation.is_dialogue || !config.mcp_http.is_empty();
+    let (calls, refusals) = (Arc::clone(calls), Arc::clone(refusals));
+    let tell = move |call: Option<&str>, line: &str| match call {
+        Some(call) => refusals.note(call, line),
+        // A server says nothing of the programs that it starts for a call. With one call under way it can be for no other.
+        None if is_passed_on && !has_hooks => {
+            calls.only_open().into_iter().for_each(|call| refusals.note(&call, line));
+        }
+        None => {}
+    };
+    if has_hooks || is_passed_on {
+        return Some(supervise::Teller::new(tell));
     }
     config.agent.is_none().then(|| supervise::Teller::new(|_, line| eprintln!("{line}")))
 }

@@ -3,6 +3,7 @@
 use super::{own_cause, policy_applied};
 use crate::agents::door::{self, Door, Speakers};
 use crate::agents::ear::Ear;
+use crate::agents::mcp_http::{Proxy, Route};
 use crate::agents::otlp::{self, Receiver};
 use crate::agents::refusals::Refusals;
 use crate::agents::stream::{self, Listener, Way};
@@ -177,6 +178,41 @@ pub(super) fn receive_otlp(
         .spawn(move || runtime.block_on(receiver.serve(listener, stopping)))
         .context("failed to start a thread")?;
     Ok(OpenDoor { stop, thread: Some(thread) })
+}
+
+/// Serves a proxy for each MCP server behind HTTP.
+pub(super) fn pass_mcp(
+    routes: &[Route],
+    ear: &Arc<Ear>,
+    refusals: &Arc<Refusals>,
+    brake: &Arc<OnceLock<Arc<Brake>>>,
+) -> anyhow::Result<Option<OpenDoor>> {
+    if routes.is_empty() {
+        return Ok(None);
+    }
+    let runtime = runtime()?;
+    let mut serving = Vec::new();
+    let stop = CancellationToken::new();
+    for (index, route) in routes.iter().enumerate() {
+        let listener = {
+            let _inside = runtime.enter();
+            route.listener().and_then(tokio::net::TcpListener::from_std).context("failed to listen for MCP")?
+        };
+        let (ear, refusals) = (Arc::clone(ear), Arc::clone(refusals));
+        let proxy = Proxy::new(route.clone(), index, ear, refusals, loses(Arc::clone(brake)))?;
+        serving.push(runtime.spawn(Arc::new(proxy).serve(listener, stop.clone())));
+    }
+    let thread = std::thread::Builder::new()
+        .name("wk-mcp".into())
+        .spawn(move || {
+            runtime.block_on(async {
+                for served in serving {
+                    drop(served.await);
+                }
+            });
+        })
+        .context("failed to start a thread")?;
+    Ok(Some(OpenDoor { stop, thread: Some(thread) }))
 }
 
 /// Stops the agent when what it says cannot be recorded.
@@ -356,12 +392,14 @@ pub(super) fn listen(
     stdout: Option<File>,
     adapter: &Arc<Mutex<Box<dyn Adapter>>>,
     ear: &Arc<Ear>,
+    refusals: &Arc<Refusals>,
     brake: &Arc<Brake>,
 ) -> Option<JoinHandle<()>> {
     let begin = |way: Way, from: Box<dyn Read + Send>, to: Box<dyn Write + Send>| {
         let (adapter, ear, brake) = (Arc::clone(adapter), Arc::downgrade(ear), Arc::downgrade(brake));
+        let refusals = Arc::clone(refusals);
         std::thread::spawn(move || {
-            let heard = stream::listen(from, to, Listener { way, adapter: &adapter, ear: &ear });
+            let heard = stream::listen(from, to, Listener { way, adapter: &adapter, ear: &ear, refusals: &refusals });
             if let (Err(error), Some(brake)) = (heard, brake.upgrade()) {
                 brake.lose(&own_cause(error.to_string()));
             }

@@ -3,6 +3,8 @@
 
 mod boxed;
 mod containers;
+mod mcp;
+mod otel;
 mod stage;
 
 use stage::{Stage, await_change, await_text, count, started_programs};
@@ -267,7 +269,7 @@ fn a_killed_shim_takes_the_agent_with_it_and_its_records_are_brought_home_later(
     assert_eq!(drain_leftovers(&stage.data().join("outbox"), &log, Duration::from_secs(1)).unwrap(), []);
 }
 
-fn write_public_key(stage: &Stage) {
+pub(crate) fn write_public_key(stage: &Stage) {
     use ed25519_dalek::pkcs8::EncodePublicKey as _;
     use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
     let pem = stage.key.verifying_key().to_public_key_pem(LineEnding::LF).unwrap();

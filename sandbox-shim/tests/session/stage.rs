@@ -19,6 +19,23 @@ use wk_wire::{Append, Read};
 /// A policy that lets everything pass: these tests are about records and commands, not about holds.
 pub(crate) const OPEN: &str = "name = \"open\"\n[network]\ndefault = \"allow\"\n";
 
+/// The Python with MCP's and OpenTelemetry's packages. A test that lacks it says so, and fails where it is required.
+#[expect(clippy::disallowed_methods, reason = "tests are told by the environment what they may use")]
+pub(crate) fn protocols() -> Option<PathBuf> {
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")))?;
+    let python = cache.join("watchkeeper/tools/protocols/bin/python");
+    if python.exists() {
+        return Some(python);
+    }
+    eprintln!("SKIPPED: the packages of MCP and OpenTelemetry are not installed; run tests/harness/tools-install");
+    assert!(
+        std::env::var_os("WK_TEST_REQUIRE").is_none(),
+        "the packages of MCP and OpenTelemetry are required and not installed"
+    );
+    None
+}
+
 pub(crate) struct Stage {
     pub(crate) runtime: tokio::runtime::Runtime,
     pub(crate) folder: tempfile::TempDir,
@@ -90,6 +107,7 @@ impl Stage {
             log: self.log(),
             command_key: self.key.verifying_key(),
             hook: vec![env!("CARGO_BIN_EXE_wk-shim").into(), "hook".into()],
+            mcp_http: Vec::new(),
             overlay: None,
             inside: None,
             // A session that ends sooner leaves records behind, and here they are counted.

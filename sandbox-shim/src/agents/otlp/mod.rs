@@ -64,6 +64,8 @@ impl Adapter for Otel {
 pub fn announce(invocation: &mut Invocation, address: std::net::SocketAddr) {
     invocation.set_env(ENDPOINT, format!("http://{address}").as_ref());
     invocation.set_env("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf".as_ref());
+    // What the user has set may be meant for a collector far away.
+    invocation.set_env("OTEL_EXPORTER_OTLP_COMPRESSION", "none".as_ref());
     // The shorter a batch waits, the less is lost when the agent is killed.
     invocation.default_env("OTEL_BSP_SCHEDULE_DELAY", "500");
     invocation.default_env("OTEL_BLRP_SCHEDULE_DELAY", "500");

@@ -1,0 +1,463 @@
+//! One request after the other: heard, passed on, and its answer heard and passed back.
+
+use super::super::ear::Ear;
+use super::super::mcp::Mcp;
+use super::super::refusals::Refusals;
+use super::super::{Adapter as _, Channel, Said};
+use super::admit;
+use super::conversations::{Conversation, Conversations};
+use super::events::{Event, Events};
+use super::route::Route;
+use crate::contract::RecordError;
+use anyhow::Context as _;
+use http_body_util::{BodyExt as _, Either, Full, Limited};
+use hyper::body::{Body, Bytes, Frame, Incoming};
+use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode, Uri};
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{self, Poll};
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+/// A message longer than this is refused.
+const MESSAGE_BYTES_MAX: usize = 16 << 20;
+
+/// Connections at once, each of which may be a stream that stays open; more wait.
+const CONNECTIONS_MAX: usize = 256;
+
+/// How long a server on another machine may take until it is reached.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
+
+/// A server on this machine may be the program under watch, which has only just been started: how often it is tried, and how long after.
+const LOCAL_TRIES: u32 = 100;
+const LOCAL_AGAIN: Duration = Duration::from_millis(100);
+
+const SESSION: &str = "mcp-session-id";
+
+/// A proxy in front of one server.
+pub struct Proxy {
+    route: Route,
+    /// Tells the conversations of several proxies apart.
+    index: usize,
+    client: reqwest::Client,
+    ear: Arc<Ear>,
+    refusals: Arc<Refusals>,
+    on_failure: Box<dyn Fn(&RecordError) + Send + Sync>,
+    conversations: Mutex<Conversations>,
+}
+
+impl std::fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Proxy").field("route", &self.route).finish_non_exhaustive()
+    }
+}
+
+type Answer = Response<Either<Full<Bytes>, Flow>>;
+
+/// What could not be recorded has been reported, and must not be passed on.
+struct NotRecorded;
+
+/// What was heard of one message.
+struct Heard {
+    /// The calls that it makes.
+    called: Vec<String>,
+    /// The message in its place, when it answers a call during which something was refused.
+    instead: Option<Value>,
+}
+
+impl Proxy {
+    /// A proxy on this route, the `index`th of the session. What it hears goes to `ear`; results of calls say what `refusals` has for
+    /// them; `on_failure` is told when something could not be recorded.
+    ///
+    /// # Errors
+    /// When the machine's certificates cannot be read.
+    pub fn new(
+        route: Route,
+        index: usize,
+        ear: Arc<Ear>,
+        refusals: Arc<Refusals>,
+        on_failure: Box<dyn Fn(&RecordError) + Send + Sync>,
+    ) -> anyhow::Result<Self> {
+        // Who is sent elsewhere by an answer would go on past this proxy.
+        let builder = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
+        let builder = builder.connect_timeout(CONNECT_PATIENCE);
+        let builder = if route.is_local() { builder.no_proxy() } else { builder };
+        let client = builder.build().context("failed to make a client for the MCP server")?;
+        Ok(Self { route, index, client, ear, refusals, on_failure, conversations: Mutex::default() })
+    }
+
+    /// Takes connections until `stop`.
+    pub async fn serve(self: Arc<Self>, listener: TcpListener, stop: CancellationToken) {
+        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        loop {
+            let next = async {
+                let place = Arc::clone(&places).acquire_owned().await;
+                (listener.accept().await, place)
+            };
+            let (accepted, place) = tokio::select! {
+                next = next => next,
+                () = stop.cancelled() => return,
+            };
+            let Ok((stream, _)) = accepted else {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            };
+            let (proxy, stop) = (Arc::clone(&self), stop.clone());
+            tokio::spawn(async move {
+                let _place = place;
+                let service = service_fn(move |request| {
+                    let proxy = Arc::clone(&proxy);
+                    async move { Ok::<_, Infallible>(proxy.answer(request).await) }
+                });
+                let served = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+                tokio::select! {
+                    done = served => if let Err(error) = done {
+                        tracing::debug!(%error, "a client of the MCP proxy went away");
+                    },
+                    () = stop.cancelled() => {}
+                }
+            });
+        }
+    }
+
+    async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Answer {
+        let (envelope, body) = request.into_parts();
+        if let Some(why) = admit::refusal(&envelope.headers) {
+            tracing::warn!(why, "the MCP proxy has refused a request");
+            return failed(StatusCode::FORBIDDEN, why);
+        }
+        let session = envelope.headers.get(SESSION).and_then(|id| id.to_str().ok()).map(str::to_owned);
+        let Some((url, endpoint)) = self.target(&envelope.uri) else {
+            return failed(StatusCode::NOT_FOUND, "no MCP server has this path");
+        };
+        let name = session.map(|id| format!("session {id}")).or(endpoint);
+        let known = name.as_ref().and_then(|name| lock(&self.conversations).find(name));
+        let conversation = known.unwrap_or_else(|| {
+            let mut conversations = lock(&self.conversations);
+            let new = conversations.begin(self.index);
+            name.iter().for_each(|name| conversations.name(name, &new));
+            new
+        });
+        let sent = admit::passed_on(&envelope.headers);
+        match envelope.method {
+            Method::POST => self.post(url, sent, body, conversation).await,
+            Method::GET => match self.pass_on(Method::GET, url, sent, Bytes::new()).await {
+                Ok(response) => self.pass_back(response, conversation, Vec::new()).await,
+                Err(why) => failed(StatusCode::BAD_GATEWAY, &why),
+            },
+            Method::DELETE => match self.pass_on(Method::DELETE, url, sent, Bytes::new()).await {
+                Ok(response) => {
+                    if let (true, Some(name)) = (response.status().is_success(), name) {
+                        lock(&self.conversations).end(&name);
+                        let open = lock(&conversation).under_way();
+                        if self.give_up(&conversation, &open, "the client has ended the conversation").is_err() {
+                            return not_recorded();
+                        }
+                    }
+                    self.pass_back(response, conversation, Vec::new()).await
+                }
+                Err(why) => failed(StatusCode::BAD_GATEWAY, &why),
+            },
+            _ => failed(StatusCode::METHOD_NOT_ALLOWED, "MCP is POST, GET and DELETE"),
+        }
+    }
+
+    /// The URL at the server that a path here stands for; the second is its name when a stream has named it.
+    fn target(&self, uri: &Uri) -> Option<(Url, Option<String>)> {
+        let mut url = self.route.server().clone();
+        if uri.path() == url.path() {
+            if let Some(query) = uri.query() {
+                url.set_query(Some(query));
+            }
+            return Some((url, None));
+        }
+        let name = endpoint_name(uri.path(), uri.query());
+        lock(&self.conversations).find(&name)?;
+        url.set_path(uri.path());
+        url.set_query(uri.query());
+        Some((url, Some(name)))
+    }
+
+    async fn post(self: Arc<Self>, url: Url, sent: HeaderMap, body: Incoming, conversation: Conversation) -> Answer {
+        let bytes = match Limited::new(body, MESSAGE_BYTES_MAX).collect().await {
+            Ok(body) => body.to_bytes(),
+            Err(error) => {
+                let reason = format!("a message that could not be read: {error}");
+                return self.lost(reason, || failed(StatusCode::PAYLOAD_TOO_LARGE, "a message must be shorter"));
+            }
+        };
+        let message = match serde_json::from_slice::<Value>(&bytes) {
+            Ok(message) => message,
+            Err(error) => {
+                let reason = format!("a message of {} bytes that is not JSON: {error}", bytes.len());
+                return self.lost(reason, || failed(StatusCode::BAD_REQUEST, "a message is JSON"));
+            }
+        };
+        let Ok(heard) = self.heard(&conversation, &message, Mcp::question_line) else { return not_recorded() };
+        match self.pass_on(Method::POST, url, sent, bytes).await {
+            Ok(response) => self.pass_back(response, conversation, heard.called).await,
+            Err(why) => match self.give_up(&conversation, &heard.called, &why) {
+                Ok(()) => failed(StatusCode::BAD_GATEWAY, &why),
+                Err(NotRecorded) => not_recorded(),
+            },
+        }
+    }
+
+    /// Asks the server; an error is told without the URL, which may hold a key.
+    async fn pass_on(
+        &self,
+        method: Method,
+        url: Url,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<reqwest::Response, String> {
+        let mut tries = if self.route.is_local() { LOCAL_TRIES } else { 1 };
+        loop {
+            tries -= 1;
+            let request = self.client.request(method.clone(), url.clone()).headers(headers.clone());
+            let request = if method == Method::POST { request.body(body.clone()) } else { request };
+            match request.send().await {
+                Ok(response) if response.status().is_redirection() => {
+                    return Err("the MCP server sends elsewhere: name the place that it sends to".to_owned());
+                }
+                Ok(response) if response.headers().contains_key(header::CONTENT_ENCODING) => {
+                    return Err("the MCP server packs its answers, though it was not asked to".to_owned());
+                }
+                Ok(response) => return Ok(response),
+                // Nothing has been sent yet.
+                Err(error) if error.is_connect() && tries > 0 => tokio::time::sleep(LOCAL_AGAIN).await,
+                Err(error) => {
+                    let error = anyhow::Error::from(error.without_url());
+                    return Err(format!("the MCP server cannot be reached: {error:#}"));
+                }
+            }
+        }
+    }
+
+    /// Hears the server's answer and gives it to the client. `asked` are the calls that it is an answer to.
+    async fn pass_back(
+        self: Arc<Self>,
+        response: reqwest::Response,
+        conversation: Conversation,
+        asked: Vec<String>,
+    ) -> Answer {
+        let status = response.status();
+        let headers = admit::passed_on(response.headers());
+        if let Some(id) = headers.get(SESSION).and_then(|id| id.to_str().ok()) {
+            lock(&self.conversations).name(&format!("session {id}"), &conversation);
+        }
+        let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        if kind == "text/event-stream" && status.is_success() {
+            // One event waits for the client and no more are read meanwhile.
+            let (send, receive) = mpsc::channel(1);
+            tokio::spawn(self.pump(response, conversation, send));
+            return answer(status, headers, Either::Right(Flow(receive)));
+        }
+        let body = match whole(response).await {
+            Ok(body) => body,
+            Err(why) => {
+                return match self.give_up(&conversation, &asked, &why) {
+                    Ok(()) => failed(StatusCode::BAD_GATEWAY, &why),
+                    Err(NotRecorded) => not_recorded(),
+                };
+            }
+        };
+        let message = serde_json::from_slice::<Value>(&body).ok().filter(|_| kind == "application/json");
+        let mut passed = body.clone();
+        if let Some(message) = &message {
+            match self.heard(&conversation, message, Mcp::stream_line) {
+                Ok(heard) => passed = heard.instead.map_or(body, |message| message.to_string().into()),
+                Err(NotRecorded) => return not_recorded(),
+            }
+        } else if status.is_success() && status != StatusCode::ACCEPTED && !body.is_empty() {
+            let reason = format!("an answer of {} bytes that is no message", body.len());
+            return self.lost(reason, || answer(status, headers, Either::Left(Full::new(passed))));
+        }
+        if !status.is_success() && self.give_up(&conversation, &asked, &format!("HTTP status {status}")).is_err() {
+            return not_recorded();
+        }
+        answer(status, headers, Either::Left(Full::new(passed)))
+    }
+
+    /// Passes the events of a stream on, each once it is on record, until either side ends it. A stream that is cut is cut for the
+    /// client as well: it knows then that there is more to ask for.
+    async fn pump(
+        self: Arc<Self>,
+        mut response: reqwest::Response,
+        conversation: Conversation,
+        send: mpsc::Sender<Result<Bytes, Cut>>,
+    ) {
+        let mut events = Events::default();
+        loop {
+            let piece = tokio::select! {
+                piece = response.chunk() => piece,
+                () = send.closed() => return,
+            };
+            let passed = match piece {
+                Ok(Some(piece)) => self.pieces(&mut events, &piece, &conversation),
+                Ok(None) => {
+                    drop(send.send(Ok(events.rest().into())).await);
+                    return;
+                }
+                Err(error) => Err(Cut(format!("the MCP server's stream was cut: {}", error.without_url()))),
+            };
+            let is_cut = passed.is_err();
+            if send.send(passed).await.is_err() || is_cut {
+                return;
+            }
+        }
+    }
+
+    /// What goes on of a piece of a stream.
+    fn pieces(&self, events: &mut Events, piece: &[u8], conversation: &Conversation) -> Result<Bytes, Cut> {
+        let Ok(whole) = events.push(piece) else {
+            let reason = "an event of the MCP server's that does not end".to_owned();
+            self.recorded(self.ear.lost(Channel::Proxy, reason.clone())).ok();
+            return Err(Cut(reason));
+        };
+        let mut passed = Vec::new();
+        for event in whole {
+            match self.event(&event, conversation) {
+                Ok(bytes) => passed.extend(bytes.unwrap_or(event.raw)),
+                Err(NotRecorded) => return Err(Cut("it could not be recorded".to_owned())),
+            }
+        }
+        Ok(passed.into())
+    }
+
+    /// Hears one event; gives what is to be passed on in its place.
+    fn event(&self, event: &Event, conversation: &Conversation) -> Result<Option<Vec<u8>>, NotRecorded> {
+        let Some(data) = event.data.as_deref().filter(|data| !data.is_empty()) else { return Ok(None) };
+        if event.name.as_deref() == Some("endpoint") {
+            let server = self.route.server();
+            let Some(url) = server.join(data).ok().filter(|url| url.origin() == server.origin()) else {
+                let reason = "an MCP server that names an endpoint at another server".to_owned();
+                self.recorded(self.ear.lost(Channel::Proxy, reason))?;
+                return Ok(Some(Vec::new()));
+            };
+            lock(&self.conversations).name(&endpoint_name(url.path(), url.query()), conversation);
+            let query = url.query().map(|query| format!("?{query}")).unwrap_or_default();
+            return Ok(Some(event.with_data(&format!("{}{query}", url.path()))));
+        }
+        let Ok(message) = serde_json::from_str::<Value>(data) else {
+            let reason = format!("an event of {} bytes that is not JSON", data.len());
+            return self.recorded(self.ear.lost(Channel::Proxy, reason)).map(|()| None);
+        };
+        let heard = self.heard(conversation, &message, Mcp::stream_line)?;
+        Ok(heard.instead.map(|message| event.with_data(&message.to_string())))
+    }
+
+    /// Records what a message says.
+    fn heard(
+        &self,
+        conversation: &Conversation,
+        message: &Value,
+        translate: impl FnOnce(&mut Mcp, &Value) -> Vec<Said>,
+    ) -> Result<Heard, NotRecorded> {
+        // Until it is on record, so that both halves are recorded in the order in which they were translated.
+        let mut mcp = lock(conversation);
+        let said = translate(&mut mcp, message);
+        let called = said.iter().filter_map(|said| match said {
+            Said::Called(call) => Some(call.id.clone()),
+            _ => None,
+        });
+        let called = called.collect();
+        let instead = mcp.explain(message, &said, &self.refusals);
+        self.recorded(self.ear.hear(said, Channel::Proxy))?;
+        Ok(Heard { called, instead })
+    }
+
+    /// These calls will have no answer.
+    fn give_up(&self, conversation: &Conversation, calls: &[String], why: &str) -> Result<(), NotRecorded> {
+        let mut mcp = lock(conversation);
+        let said = mcp.give_up(calls, why);
+        self.recorded(self.ear.hear(said, Channel::Proxy))
+    }
+
+    fn lost(&self, reason: String, otherwise: impl FnOnce() -> Answer) -> Answer {
+        match self.recorded(self.ear.lost(Channel::Proxy, reason)) {
+            Ok(()) => otherwise(),
+            Err(NotRecorded) => not_recorded(),
+        }
+    }
+
+    fn recorded(&self, outcome: Result<(), RecordError>) -> Result<(), NotRecorded> {
+        outcome.map_err(|error| {
+            (self.on_failure)(&error);
+            NotRecorded
+        })
+    }
+}
+
+/// The name of a conversation whose stream has named this endpoint.
+fn endpoint_name(path: &str, query: Option<&str>) -> String {
+    format!("endpoint {path}?{}", query.unwrap_or_default())
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn whole(mut response: reqwest::Response) -> Result<Bytes, String> {
+    let mut body = Vec::new();
+    loop {
+        match response.chunk().await {
+            Ok(Some(piece)) => body.extend_from_slice(&piece),
+            Ok(None) => return Ok(body.into()),
+            Err(error) => return Err(format!("the MCP server's answer was cut: {}", error.without_url())),
+        }
+        if body.len() > MESSAGE_BYTES_MAX {
+            return Err(format!("the MCP server's answer is longer than {MESSAGE_BYTES_MAX} bytes"));
+        }
+    }
+}
+
+fn answer(status: StatusCode, headers: HeaderMap, body: Either<Full<Bytes>, Flow>) -> Answer {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response
+}
+
+/// An answer of the proxy's own, as the protocol has errors that belong to no request.
+fn failed(status: StatusCode, why: &str) -> Answer {
+    let error = json!({"code": -32000, "message": format!("watchkeeper: {why}")});
+    let body = json!({"jsonrpc": "2.0", "id": null, "error": error}).to_string();
+    let mut headers = HeaderMap::new();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    answer(status, headers, Either::Left(Full::new(body.into())))
+}
+
+fn not_recorded() -> Answer {
+    failed(StatusCode::SERVICE_UNAVAILABLE, "it could not be recorded, so it was not done")
+}
+
+/// A stream that ended before its end.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Cut(String);
+
+/// The body of an answer that comes piece by piece.
+#[derive(Debug)]
+pub(super) struct Flow(mpsc::Receiver<Result<Bytes, Cut>>);
+
+impl Body for Flow {
+    type Data = Bytes;
+    type Error = Cut;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut task::Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        self.0.poll_recv(context).map(|piece| piece.map(|piece| piece.map(Frame::data)))
+    }
+}

@@ -1,0 +1,162 @@
+//! MCP's own Python SDK on both sides, and the shim between them: over HTTP in three forms, and over standard input and output.
+
+use crate::stage::{Stage, protocols};
+use crate::write_public_key;
+use serde_json::{Value, json};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use wk_schemas::body::{Mediation, Outcome};
+use wk_schemas::{Body, Record};
+use wk_shim::agents::mcp_http::Route;
+
+/// A call that reads what it may, and one that reads what the policy refuses.
+const RULES: &str = "name = \"mcp\"\n[network]\ndefault = \"allow\"\n[files]\ndefault = \"allow\"\n[[files.rules]]\n\
+                     match = \"${workspace}/keys.txt\"\naction = \"deny\"\nreason = \"keys for other machines\"\n";
+
+fn script(name: &str) -> String {
+    format!("{}/tests/session/mcp/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
+fn scene() -> Stage {
+    let stage = Stage::new();
+    std::fs::write(stage.folder.path().join("mcp.toml"), RULES).unwrap();
+    std::fs::write(stage.workspace().join("README.md"), "helo\n").unwrap();
+    std::fs::write(stage.workspace().join("keys.txt"), "planted\n").unwrap();
+    stage
+}
+
+/// What the client is told, a line for each call.
+fn ask(python: &Path, stage: &Stage, server: &str, how: &str) -> (String, Vec<Value>) {
+    let read = |name: &str| json!({"path": stage.workspace().join(name)}).to_string();
+    let mut client = Command::new(python);
+    client.args([
+        script("client.py").as_str(),
+        server,
+        how,
+        "read",
+        &read("README.md"),
+        "read",
+        &read("keys.txt"),
+        "slowly",
+        "{}",
+    ]);
+    let done = client.current_dir(stage.workspace()).stderr(Stdio::inherit()).output().unwrap();
+    let said = String::from_utf8(done.stdout).unwrap();
+    assert!(done.status.success(), "{said}");
+    let (revision, results) = said.split_once('\n').unwrap();
+    (revision.to_owned(), results.lines().map(|line| serde_json::from_str(line).unwrap()).collect())
+}
+
+/// Both sides have been heard, the refusal was told where it belongs, and no key is on record.
+fn check(stage: &Stage, records: &[Record], results: &[Value], proxy: &str) {
+    let calls: Vec<(&str, &str, &str)> = records
+        .iter()
+        .filter_map(|record| match &record.body {
+            Body::ToolCalled(c) => Some((c.tool.as_str(), c.channel.as_str(), c.decision.as_str())),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(calls, [("read", "proxy", "allowed"), ("read", "proxy", "allowed"), ("slowly", "proxy", "allowed")]);
+    let returned: Vec<(Option<bool>, &str)> = records
+        .iter()
+        .filter_map(|record| match &record.body {
+            Body::ToolReturned(r) => Some((r.success, r.output.as_str())),
+            _ => None,
+        })
+        .collect();
+    let expected = [(Some(true), "helo\n"), (Some(false), "Error executing tool read"), (Some(true), "after the cut")];
+    assert_eq!(returned, expected);
+    let accessed = |name: &str, outcome: Outcome| {
+        let path = stage.workspace().join(name).display().to_string();
+        let found = records.iter().find_map(|record| match &record.body {
+            Body::FileAccessed(f) if f.path == path && f.outcome == outcome => Some((record, f.actor.clone())),
+            _ => None,
+        });
+        found.unwrap_or_else(|| panic!("{path} was not {outcome:?}"))
+    };
+    // The shim opens what lies beside a guarded file itself.
+    let (_, actor) = accessed("README.md", Outcome::Succeeded);
+    assert_eq!(actor.mediation, Mediation::Declared);
+    assert!(actor.tool_call_id.as_ref().is_some_and(|id| id.starts_with(proxy)), "{:?}", actor.tool_call_id);
+    let (denied, actor) = accessed("keys.txt", Outcome::Denied);
+    assert_eq!(actor.mediation, Mediation::Declared);
+    let told = results[1]["texts"][1].as_str().unwrap_or_else(|| panic!("{results:?}"));
+    let path = stage.workspace().join("keys.txt").display().to_string();
+    assert!(told.starts_with(&format!("watchkeeper: refused {path}: ")), "{told}");
+    let ticket = format!(": keys for other machines (ticket {})", denied.header.record_id.0);
+    assert!(told.ends_with(&ticket), "{told}: {ticket}");
+    assert_eq!(results[0], json!({"failed": false, "texts": ["helo\n"]}));
+    assert_eq!(results[1], json!({"failed": true, "texts": ["Error executing tool read", told]}));
+    assert_eq!(results[2], json!({"failed": false, "texts": ["after the cut"]}));
+    let everything = format!("{records:?}");
+    assert!(!everything.contains("sesame") && !everything.contains("planted"));
+    assert!(!records.iter().any(|record| matches!(record.body, Body::RecordsLost(_))), "everything could be read");
+    let agent = records.last().unwrap().header.agent_name.clone();
+    assert_eq!(agent.as_deref(), Some("reader"), "the server said who it is");
+}
+
+/// Runs the server under watch, the client beside it, and the proxy between.
+fn over_http(how: &str, transport: &str, path: &str, port: u16, revision: &str) {
+    let Some(python) = protocols() else { return };
+    let stage = scene();
+    // An address of this process's own: no other can have taken its ports.
+    let [_, a, b, c] = std::process::id().to_be_bytes();
+    let host = format!("127.{a}.{b}.{c}");
+    let route: Route = format!("http://{host}:{port}/{path}").parse().unwrap();
+    let url = route.to_string();
+    let (python_path, serve, at) = (python.to_str().unwrap(), script("server.py"), port.to_string());
+    let mut config = stage.config(&[python_path, &serve, transport, &host, &at]);
+    config.agent = Some("mcp".into());
+    config.policy = Some(stage.folder.path().join("mcp.toml").display().to_string());
+    config.mcp_http = vec![route];
+    let session = stage.begin(config);
+    let id = session.id.clone();
+    let (spoken, results) = ask(&python, &stage, &url, how);
+    std::fs::write(stage.workspace().join("done"), "").unwrap();
+    session.end();
+    assert_eq!(spoken, revision);
+    check(&stage, &stage.chain(&id), &results, "mcp/0.");
+}
+
+#[test]
+fn a_session_over_http_is_heard_and_a_cut_stream_is_taken_up_again() {
+    over_http("legacy", "streamable-http", "mcp", 3001, "2025-11-25");
+}
+
+#[test]
+fn the_newest_revision_over_http_is_heard() {
+    over_http("auto", "streamable-http", "mcp", 3002, "2026-07-28");
+}
+
+#[test]
+fn the_transport_of_2024_is_heard() {
+    over_http("sse", "sse", "sse", 3003, "2025-11-25");
+}
+
+#[test]
+fn a_client_over_standard_input_is_told_why_a_call_was_refused() {
+    let Some(python) = protocols() else { return };
+    let stage = scene();
+    write_public_key(&stage);
+    let log = stage.log();
+    let policy = stage.folder.path().join("mcp.toml");
+    let server = json!([
+        env!("CARGO_BIN_EXE_wk-shim"),
+        "--brokers",
+        log.brokers.bootstrap,
+        "--registry",
+        log.registry.url,
+        "--data",
+        stage.data(),
+        "mcp",
+        "--policy",
+        policy,
+        "--",
+        python,
+        script("server.py"),
+    ]);
+    let (_, results) = ask(&python, &stage, &server.to_string(), "stdio");
+    // The client has waited for the server's end, and so for the shim's.
+    let session = stage.records().last().unwrap().header.session_id.clone();
+    check(&stage, &stage.chain(&session), &results, "mcp/client/");
+}

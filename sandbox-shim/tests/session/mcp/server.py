@@ -1,0 +1,65 @@
+"""An MCP server of the Python SDK: `server.py [<transport> <host> <port>]`, until there is a file `done`. Over HTTP it keeps its events, so
+that a cut stream can be taken up again.
+"""
+
+import os
+import sys
+import threading
+import time
+
+import anyio
+from mcp.server.mcpserver import Context, MCPServer
+from mcp.server.streamable_http import EventMessage, EventStore
+
+
+class Kept(EventStore):
+    """Every event of every stream, by its place."""
+
+    def __init__(self):
+        self.events = []
+
+    async def store_event(self, stream_id, message):
+        self.events.append((stream_id, message))
+        return str(len(self.events))
+
+    async def replay_events_after(self, last_event_id, send_callback):
+        stream = self.events[int(last_event_id) - 1][0]
+        for place, (of, message) in enumerate(self.events[int(last_event_id) :], int(last_event_id) + 1):
+            if of == stream and message is not None:
+                await send_callback(EventMessage(message, str(place)))
+        return stream
+
+
+server = MCPServer("reader")
+
+
+@server.tool()
+def read(path: str) -> str:
+    """Reads a file."""
+    with open(path) as file:
+        return file.read()
+
+
+@server.tool()
+async def slowly(ctx: Context) -> str:
+    """Answers after the stream has been cut."""
+    await ctx.close_sse_stream()
+    await anyio.sleep(0.2)
+    return "after the cut"
+
+
+def end_when_done():
+    while not os.path.exists("done"):
+        time.sleep(0.05)
+    os._exit(0)
+
+
+transport, host, port = sys.argv[1:4] if len(sys.argv) > 1 else ("stdio", None, None)
+if transport == "stdio":
+    server.run()
+    sys.exit()
+threading.Thread(target=end_when_done, daemon=True).start()
+if transport == "sse":
+    server.run("sse", host=host, port=int(port))
+else:
+    server.run("streamable-http", host=host, port=int(port), event_store=Kept(), retry_interval=100)
