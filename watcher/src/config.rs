@@ -39,7 +39,7 @@ pub struct Config {
     /// Sessions kept in memory; others wait on disk. Default: 10000.
     pub sessions_in_memory: usize,
     /// What the sessions kept in memory may weigh together as saved, in MiB; those that were touched longest ago wait on disk. In
-    /// memory a session weighs about twice as much. Default: 1024.
+    /// memory a session weighs about four times as much (`tests/bench/README.md`, 7). Default: 256.
     pub session_memory_mib: usize,
     /// The consumer group under which lag displays find how far the watcher has come. Nothing is read from it. Default: `watchkeeper-watcher`.
     pub group: String,
@@ -62,7 +62,7 @@ impl Default for Config {
             shadow: false,
             checkpoint_interval: Duration::from_secs(1),
             sessions_in_memory: 10_000,
-            session_memory_mib: 1024,
+            session_memory_mib: 256,
             group: "watchkeeper-watcher".to_owned(),
             judge: None,
             alerts: Vec::new(),
