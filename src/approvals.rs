@@ -43,6 +43,9 @@ pub(crate) struct Answer {
     /// Private key (PKCS#8, PEM) of the person who answers. Default: that of the data folder.
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
+    /// How many seconds to wait for the fact before saying that it has not been seen.
+    #[arg(long, default_value_t = 10)]
+    wait: u64,
 }
 
 /// How far an answer reaches.
@@ -139,11 +142,14 @@ async fn resolve(settings: &Settings, answer: Answer, decision: Instruction) -> 
     let wish = Wish { session: session.clone(), decision, ticket: Some(ticket), reason, key: answer.key };
     let decided = people::decide(settings, wish).await?;
     let says = |record: &Record| instruct::answer(record, ticket).map(Ok).or_else(|| instruct::remark(record, decided));
-    match facts.wait_for(Duration::from_secs(10), says).await? {
+    match facts.wait_for(Duration::from_secs(answer.wait), says).await? {
         Some(Ok(said)) => println!("{session}: {} — {said}", asked.subject),
         Some(Err(refused)) => bail!("{session}: {} — {refused}", asked.subject),
         None => {
-            bail!("the answer is on the log, but its effect has not been seen within 10 s; is the watcher running?")
+            bail!(
+                "the answer is on the log, but its effect has not been seen within {} s; is the watcher running?",
+                answer.wait
+            )
         }
     }
     Ok(())

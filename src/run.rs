@@ -202,7 +202,10 @@ impl OwnServices {
 
     fn start(settings: &Settings) -> anyhow::Result<Self> {
         let runtime = services::runtime()?;
-        let services = runtime.block_on(Services::start(settings))?;
+        let mut settings = settings.clone();
+        // Nobody else brings to the lake what is on the log when they stop, until the next run.
+        settings.ingest.drain_time = settings.ingest.drain_time.max(VERDICT_PATIENCE);
+        let services = runtime.block_on(Services::start(&settings))?;
         let endpoints = services.endpoints.clone();
         Ok(Self { runtime, services, endpoints })
     }

@@ -43,7 +43,8 @@ fn a_granted_connection_is_made_and_the_answer_is_on_record() {
     let (_dir, installation, workspace) = place();
     let up = installation.up();
     let (mut session, told, ticket) = held(&installation, &workspace);
-    let granted = installation.wk(["approvals", "grant", &ticket, "--reason", "it is ours"]).output().unwrap();
+    let granted =
+        installation.wk(["approvals", "grant", &ticket, "--wait", "600", "--reason", "it is ours"]).output().unwrap();
     assert!(granted.status.success(), "{}", String::from_utf8_lossy(&granted.stderr));
     assert_eq!(told.recv_timeout(crate::harness::PATIENCE).unwrap(), "hello");
     assert!(session.wait().success(), "{}", installation.printed("run"));
@@ -58,7 +59,7 @@ fn a_denied_connection_fails_and_nothing_arrives() {
     let (_dir, installation, workspace) = place();
     let _up = installation.up();
     let (mut session, told, ticket) = held(&installation, &workspace);
-    let denied = installation.wk(["approvals", "deny", &ticket[ticket.len() - 8..]]).output().unwrap();
+    let denied = installation.wk(["approvals", "deny", "--wait", "600", &ticket[ticket.len() - 8..]]).output().unwrap();
     assert!(denied.status.success(), "{}", String::from_utf8_lossy(&denied.stderr));
     assert!(!session.wait().success());
     assert!(told.try_recv().is_err(), "something arrived");
@@ -86,7 +87,7 @@ fn what_two_people_let_through_waits_for_the_second_and_for_no_stranger() {
     let up = installation.up();
     let (mut session, told, ticket) = held(&installation, &workspace);
     let grant = |options: &[&str]| {
-        let done = installation.wk(["approvals", "grant", &ticket]).args(options).output().unwrap();
+        let done = installation.wk(["approvals", "grant", "--wait", "600", &ticket]).args(options).output().unwrap();
         let said = [done.stdout, done.stderr].concat();
         (done.status.success(), String::from_utf8(said).unwrap())
     };

@@ -18,7 +18,7 @@ fn a_frozen_session_stands_still_goes_on_when_resumed_and_ends_when_killed() {
         fs::read_dir(installation.data().join("sessions")).ok()?.flatten().next()?.file_name().into_string().ok()
     });
 
-    let frozen = installation.wk(["freeze", &id, "--reason", "have a look"]).output().unwrap();
+    let frozen = installation.wk(["freeze", &id, "--wait", "600", "--reason", "have a look"]).output().unwrap();
     let said = String::from_utf8_lossy(&frozen.stdout).into_owned();
     assert!(frozen.status.success() && said.contains("frozen"), "{said} {}", String::from_utf8_lossy(&frozen.stderr));
     let stands_at = count();
@@ -26,11 +26,11 @@ fn a_frozen_session_stands_still_goes_on_when_resumed_and_ends_when_killed() {
     assert_eq!(count(), stands_at);
 
     // A beginning of the id is enough when it fits only one session.
-    let resumed = installation.wk(["resume", &id[..20]]).output().unwrap();
+    let resumed = installation.wk(["resume", "--wait", "600", &id[..20]]).output().unwrap();
     assert!(resumed.status.success(), "{}", String::from_utf8_lossy(&resumed.stderr));
     eventually("the count to go on", || count().filter(|n| Some(*n) > stands_at));
 
-    let killed = installation.wk(["kill", &id]).output().unwrap();
+    let killed = installation.wk(["kill", "--wait", "600", &id]).output().unwrap();
     assert!(killed.status.success(), "{}", String::from_utf8_lossy(&killed.stderr));
     assert_eq!(session.wait().code(), Some(137));
 }

@@ -72,17 +72,17 @@ fn another_policy_narrows_at_once_widens_on_an_answer_and_an_invalid_one_is_not_
     };
     let (code, said) = ask(&["policy", "apply", &id, &invalid]);
     assert!(code == Some(2) && said.contains("invalid.toml:4:11: unknown variant `maybe`"), "{said}");
-    let (code, said) = ask(&["policy", "apply", &id, &shut, "--wait", "60", "--reason", "enough"]);
+    let (code, said) = ask(&["policy", "apply", &id, &shut, "--wait", "600", "--reason", "enough"]);
     assert!(code == Some(0) && said.contains("the policy `deny`") && said.contains("is in force"), "{said}");
     answers("shut");
-    let (code, said) = ask(&["policy", "apply", &id, &open, "--wait", "60"]);
+    let (code, said) = ask(&["policy", "apply", &id, &open, "--wait", "600"]);
     assert!(code == Some(0) && said.contains("waits for an answer"), "{said}");
     answers("shut");
     let ticket = eventually("the question", || {
         let (_, listed) = ask(&["approvals", "list"]);
         listed.contains("wants to put the policy `allow`").then(|| listed.split(' ').next().unwrap().to_owned())
     });
-    let (code, said) = ask(&["approvals", "grant", &ticket]);
+    let (code, said) = ask(&["approvals", "grant", &ticket, "--wait", "600"]);
     assert_eq!(code, Some(0), "{said}");
     answers("open");
 }

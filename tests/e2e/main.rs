@@ -130,7 +130,7 @@ fn a_secret_is_read_and_the_connection_that_follows_is_held_and_frozen(agent: Ag
     assert!(held.contains(&json!({"a": "connect"})), "{held:?}");
 
     let session = frozen[0]["session_id"].as_str().unwrap().to_owned();
-    let killed = world.wk().args(["kill", &session]).output().unwrap();
+    let killed = world.wk().args(["kill", "--wait", "600", &session]).output().unwrap();
     assert!(killed.status.success(), "{}", String::from_utf8_lossy(&killed.stderr));
     assert_ne!(run.end(), Some(0), "a killed agent does not end as if nothing had been");
     world.is_complete();
