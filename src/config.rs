@@ -7,6 +7,7 @@ use anyhow::{Context as _, bail};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 use wk_store::Lake;
+use wk_store::files::Files;
 use wk_store::place::{Environment, Place, PlaceError, Places};
 use wk_wire::Brokers;
 
@@ -89,19 +90,32 @@ impl WhichLake {
         self.lake.is_some()
     }
 
+    /// The lake's objects.
+    ///
+    /// # Errors
+    /// Names the place, also when nothing is there.
+    pub(crate) fn files(&self, settings: &Settings) -> anyhow::Result<Files> {
+        let place = settings.lake(self)?;
+        if place.is_nowhere() {
+            bail!("there is no lake in `{place}`");
+        }
+        Ok(place.files()?)
+    }
+
     /// Opens the lake, which must be there.
     ///
     /// # Errors
-    /// Names the place.
+    /// As [`WhichLake::files`], and when it cannot be read.
     pub(crate) async fn open(&self, settings: &Settings) -> anyhow::Result<Lake> {
-        let place = settings.lake(self)?;
-        Lake::open_on(place.files()?).await.with_context(|| format!("failed to open the lake `{place}`"))
+        let (place, files) = (settings.lake(self)?, self.files(settings)?);
+        Lake::open_on(files).await.with_context(|| format!("failed to open the lake `{place}`"))
     }
 }
 
 /// The environment, as far as it is text.
 fn environment() -> impl Iterator<Item = (String, String)> {
-    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+    let all = wk_shim::config::environment().into_iter();
+    all.filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
 /// Reads what the command line names.

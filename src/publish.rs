@@ -45,7 +45,7 @@ pub(crate) fn main(settings: Settings, options: Options) -> anyhow::Result<ExitC
         Some(path) => crate::home::read_public(path)?,
         None => settings.home.verifying_key(Key::Lake)?,
     };
-    let files = settings.lake(&options.place)?.files()?;
+    let files = options.place.files(&settings)?;
     // Any number that has not been used before will do.
     let nonce = clock::new_id().0.as_u64_pair().1;
     let published = services::block_on(async { Ok(publish(&files, &key, &targets, nonce).await?) })?;

@@ -103,8 +103,7 @@ fn in_a_box(settings: &Settings, policy: Option<&str>, workspace: Option<PathBuf
     let places = Places { home, workspace: workspace.unwrap_or_else(|| cwd.clone()) };
     let data = settings.home.dir();
     let writable = session::written_by(policy.unwrap_or(&settings.shim.policy), &places, data)?;
-    let path = wk_shim::config::environment().into_iter().find(|(name, _)| name == "PATH").map(|(_, path)| path);
-    let bubblewrap = outer::find(path.as_deref())?;
+    let bubblewrap = outer::installed()?;
     let own = OwnServices::where_none_run(settings)?;
     let mut more = vec![OsString::from("--wrapped")];
     if settings.brokers.is_none() {
@@ -116,16 +115,12 @@ fn in_a_box(settings: &Settings, policy: Option<&str>, workspace: Option<PathBuf
         let words = ["--brokers", &endpoints.brokers.bootstrap, "--registry", &endpoints.registry];
         more.extend(words.map(OsString::from));
     }
-    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
-    let mut command = vec![std::env::current_exe().context("wk does not know its own path")?.into_os_string()];
-    command.extend(outer::inside(&arguments, &more));
-    let status = outer::run(&bubblewrap, &outer::bubblewrap(&writable, &cwd, &command));
+    let ended = outer::run_again(&bubblewrap, &writable, &cwd, &more);
     if let Some(own) = own {
         own.await_verdict("in the box");
         own.stop(settings)?;
     }
-    let status = status.with_context(|| format!("failed to run `{}`", bubblewrap.display()))?;
-    Ok(ExitCode::from(outer::code_of(status)))
+    Ok(ExitCode::from(ended?))
 }
 
 /// A session in the current folder and environment, with everything that the settings say.

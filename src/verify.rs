@@ -3,7 +3,7 @@
 use crate::config::{Settings, WhichLake};
 use crate::home::Key;
 use crate::{parts, services, show};
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::PathBuf;
@@ -68,16 +68,12 @@ pub(crate) fn main(settings: Settings, options: Options) -> anyhow::Result<ExitC
 
 /// Verifies the lake, with a progress bar on a terminal.
 async fn check(settings: &Settings, options: &Options, against: Option<String>) -> anyhow::Result<Report> {
-    let place = settings.lake(&options.place)?;
-    if place.is_nowhere() {
-        bail!("there is no lake in `{place}`");
-    }
+    let files = options.place.files(settings)?;
     let key = match &options.key {
         Some(path) => crate::home::read_public(path)?,
         None => settings.home.verifying_key(Key::Lake)?,
     };
     let scope = scope(settings, options).await?;
-    let files = place.files()?;
     let bar = ProgressBar::new(0).with_style(
         ProgressStyle::with_template("{bar:40} {pos} of {len} commits {msg}").expect("the template is a constant"),
     );

@@ -228,14 +228,8 @@ fn in_a_box(file: &File, data: &Path, policy: Option<&str>, workspace: Option<&P
     let workspace = workspace.map(session::absolute).transpose()?.unwrap_or_else(|| cwd.clone());
     let places = Places { home: config::home().context("HOME is not set")?, workspace };
     let writable = session::written_by(policy.unwrap_or(&file.shim.policy), &places, data)?;
-    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
-    let mut command = vec![std::env::current_exe().context("the shim does not know its own path")?.into_os_string()];
-    command.extend(outer::inside(&arguments, &["--wrapped".into()]));
-    let path = config::environment().into_iter().find(|(name, _)| name == "PATH").map(|(_, path)| path);
-    let bubblewrap = outer::find(path.as_deref())?;
-    let status = outer::run(&bubblewrap, &outer::bubblewrap(&writable, &cwd, &command))
-        .with_context(|| format!("failed to run `{}`", bubblewrap.display()))?;
-    Ok(ExitCode::from(outer::code_of(status)))
+    let code = outer::run_again(&outer::installed()?, &writable, &cwd, &["--wrapped".into()])?;
+    Ok(ExitCode::from(code))
 }
 
 fn gvisor(

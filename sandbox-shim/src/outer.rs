@@ -3,7 +3,9 @@
 //! The program that was started stays outside and waits; it runs itself once more inside, where the session is. Bubblewrap goes
 //! outside because a session refuses the mounts that it makes.
 
+use crate::config;
 use crate::sys::process::{pidfd_open, pidfd_signal};
+use anyhow::Context as _;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
@@ -16,11 +18,16 @@ use tokio::signal::unix::{SignalKind, signal};
 /// What is in `session_started` for a session inside the box.
 pub const WORD: &str = "inside-bubblewrap";
 
-/// Says where bubblewrap is.
+/// Says where bubblewrap is, along the path of this process.
 ///
 /// # Errors
 /// A sentence about what to install.
-pub fn find(path: Option<&OsStr>) -> Result<PathBuf, NoBubblewrap> {
+pub fn installed() -> Result<PathBuf, NoBubblewrap> {
+    let path = config::environment().into_iter().find(|(name, _)| name == "PATH").map(|(_, path)| path);
+    find(path.as_deref())
+}
+
+fn find(path: Option<&OsStr>) -> Result<PathBuf, NoBubblewrap> {
     let folders = path.map(|path| std::env::split_paths(path).collect::<Vec<_>>()).unwrap_or_default();
     folders.into_iter().map(|folder| folder.join("bwrap")).find(|file| file.is_file()).ok_or(NoBubblewrap)
 }
@@ -34,8 +41,7 @@ pub struct NoBubblewrap;
 ///
 /// Processes outside cannot be seen or signalled, and no capability is left. The network stays: the shim inside brings the records
 /// to the log, and keeps the agent in by the policy's rules. The box ends with whoever started it.
-#[must_use]
-pub fn bubblewrap(writable: &[PathBuf], cwd: &Path, command: &[OsString]) -> Vec<OsString> {
+fn bubblewrap(writable: &[PathBuf], cwd: &Path, command: &[OsString]) -> Vec<OsString> {
     let mut all: Vec<OsString> = Vec::new();
     let mut add = |words: &[&OsStr]| all.extend(words.iter().map(|word| (*word).to_owned()));
     let word = OsStr::new;
@@ -64,19 +70,28 @@ pub fn bubblewrap(writable: &[PathBuf], cwd: &Path, command: &[OsString]) -> Vec
 }
 
 /// The arguments of this program for its run inside: as they are, with more of them before the command of the agent.
-#[must_use]
-pub fn inside(arguments: &[OsString], more: &[OsString]) -> Vec<OsString> {
+fn inside(arguments: &[OsString], more: &[OsString]) -> Vec<OsString> {
     // Options after the agent's command would be the agent's.
     let end = arguments.iter().position(|word| word == "--").unwrap_or(arguments.len());
     [&arguments[..end], more, &arguments[end..]].concat()
 }
 
-/// Runs bubblewrap and waits for it. What asks this process to end is passed on to the program in the box, so that the session ends
-/// in order; a terminal says it to both by itself.
+/// Runs this program once more, in a box in which only `writable` can be written, with `more` among its options. What a shell would say of
+/// how that ended.
 ///
 /// # Errors
 /// When it cannot be started, or not be waited for.
-pub fn run(bubblewrap: &Path, arguments: &[OsString]) -> io::Result<ExitStatus> {
+pub fn run_again(wall: &Path, writable: &[PathBuf], cwd: &Path, more: &[OsString]) -> anyhow::Result<u8> {
+    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let program = std::env::current_exe().context("this program does not know its own path")?;
+    let command = [vec![program.into_os_string()], inside(&arguments, more)].concat();
+    let status = run(wall, &bubblewrap(writable, cwd, &command));
+    Ok(code_of(status.with_context(|| format!("failed to run `{}`", wall.display()))?))
+}
+
+/// Runs bubblewrap and waits for it. What asks this process to end is passed on to the program in the box, so that the session ends
+/// in order; a terminal says it to both by itself.
+fn run(bubblewrap: &Path, arguments: &[OsString]) -> io::Result<ExitStatus> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         // Before there is anything that they could miss.

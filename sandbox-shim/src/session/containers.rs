@@ -3,7 +3,7 @@
 
 use super::{host, leftovers, new_session, parts};
 use crate::clock;
-use crate::contract::{Event, RecordError, Recorder};
+use crate::contract::{RecordError, Recorder};
 use crate::drain::LogAddress;
 use crate::gvisor::{Book, Container, Serving, Shelf, trace_session};
 use crate::process::{exit_code, exit_signal};
@@ -16,8 +16,8 @@ use std::process::{Command, ExitStatus};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
+use wk_schemas::SessionId;
 use wk_schemas::body::{SessionEnded, SessionStarted};
-use wk_schemas::{Body, Origin, SessionId};
 
 /// Stands, in the arguments of a command, for the path of the configuration that `runsc` is to be given.
 pub const CONFIG_PLACE: &str = "{config}";
@@ -179,9 +179,7 @@ impl Session {
     fn end(self, exit_code: Option<i32>, signal: Option<i32>, reason: &str) {
         let wall_time_us = clock::micros_since(self.began);
         let body = SessionEnded { exit_code, signal, reason: reason.into(), wall_time_us };
-        let event =
-            Event { origin: Origin::Shim, caused_by: Vec::new(), occurred_at: clock::now(), body: Body::from(body) };
-        if let Err(error) = self.journal.record(event).and_then(|_| self.journal.close()) {
+        if let Err(error) = super::write(self.journal.as_ref(), body).and_then(|()| self.journal.close()) {
             tracing::error!(%error, session_id = %self.id, "the end of a container could not be recorded in order");
         }
         let waiting = self.drain.finish(self.patience);
