@@ -13,12 +13,14 @@ use arrow::array::RecordBatch;
 use ed25519_dalek::SigningKey;
 use ingest::synthetic::{Sample, Synthetic};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 use wk_schemas::{Digest, Schema, Timestamp, Topic, codec};
-use wk_store::merkle::proof::prove;
+use wk_store::compact::Limits;
+use wk_store::merkle::blocks::path;
+use wk_store::merkle::proof::{Placed, RecordProof, prove};
 use wk_store::merkle::records::record_leaf;
 use wk_store::rows::Encoder;
 use wk_store::verify::{Options, Scope, verify};
@@ -26,6 +28,9 @@ use wk_store::{Commit, Lake, Range, Row, Source, Writer};
 
 /// The kernel counts processor time in hundredths of a second.
 const TICKS: f64 = 100.0;
+
+/// How many records are proven for one number.
+const PROOFS: i64 = 21;
 
 #[tokio::main]
 async fn main() {
@@ -52,10 +57,8 @@ async fn main() {
     );
     stages(lake);
 
-    let last = lake.committed().next(events());
-    let begun = now();
-    let (proof, record) = prove(lake, events(), last / 2).await.expect("it is there");
-    println!("prove a record  {:9.2} ms (the leaves of its whole file are hashed)", millis(begun.elapsed()));
+    whole_file(lake);
+    let (proof, record) = prove_some(lake, "as committed").await;
     let begun = now();
     proof.check(&record, &key.verifying_key()).expect("it holds");
     println!("check its proof {:9.3} ms", millis(begun.elapsed()));
@@ -64,6 +67,61 @@ async fn main() {
     let options = Options { scope, ..Options::default() };
     let report = verify(lake.files(), &key.verifying_key(), &options, |_| {}).await.expect("it can be read");
     println!("verify a session{:9.0} ms ({} records read)", millis(begun.elapsed()), report.records);
+
+    let before = bytes;
+    for number in 1.. {
+        let (id, day) = (Uuid::from_u128((7 << 112) + number), "9999-12-31");
+        let done = writer.compact(&BTreeSet::new(), day, &Limits::default(), id, Timestamp(0)).await;
+        if done.expect("it compacts").is_none() {
+            break;
+        }
+    }
+    let lake = writer.lake();
+    let bytes: u64 = lake.snapshot().files.iter().map(|file| file.size).sum();
+    println!("compacted: {} files, {} KiB, {} KiB before", lake.snapshot().files.len(), bytes >> 10, before >> 10);
+    whole_file(lake);
+    prove_some(lake, "compacted").await;
+}
+
+/// Proves records from all over the lake, and says how long one takes; gives the last proof.
+async fn prove_some(lake: &Lake, arrangement: &str) -> (RecordProof, Placed) {
+    let last = lake.committed().next(events());
+    let mut spent = Vec::new();
+    let mut proof = None;
+    for offset in (0..PROOFS).map(|n| last * n / PROOFS) {
+        let begun = now();
+        proof = Some(prove(lake, events(), offset).await.expect("it is there"));
+        spent.push(millis(begun.elapsed()));
+    }
+    spent.sort_by(f64::total_cmp);
+    let (median, most) = (spent[spent.len() / 2], spent[spent.len() - 1]);
+    println!(
+        "prove a record  {median:9.2} ms, {most:.2} ms at most ({arrangement}, {PROOFS} records all over the lake)"
+    );
+    proof.expect("there was one")
+}
+
+/// What one proof takes when every record of the file is read and hashed.
+fn whole_file(lake: &Lake) {
+    let root = lake.files().root().expect("it is on this machine").to_owned();
+    let snapshot = lake.snapshot();
+    let file = snapshot.files.iter().max_by_key(|file| file.rows).expect("there is a file");
+    let begun = now();
+    let bytes = bytes::Bytes::from(std::fs::read(root.join(&file.path)).expect("a file"));
+    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).expect("Parquet").with_batch_size(8192).build();
+    let mut leaves = Vec::new();
+    for batch in reader.expect("Parquet") {
+        let batch = batch.expect("rows");
+        let encoder = Encoder::new(&Schema::ours(), &batch).expect("it encodes");
+        let mut datum = Vec::new();
+        for row in 0..batch.num_rows() {
+            datum.clear();
+            encoder.write(row, &mut datum);
+            leaves.push(record_leaf(Topic::Events, 0, 0, Timestamp(0), &datum));
+        }
+    }
+    black_box(path(0, &leaves));
+    println!("by a whole file {:9.2} ms ({} records are read and hashed)", millis(begun.elapsed()), leaves.len());
 }
 
 fn events() -> Source {

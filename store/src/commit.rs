@@ -5,6 +5,7 @@
 
 use crate::delta::{self, Action, Add, tag};
 use crate::layout::{self, FileWriter, Order};
+use crate::merkle::blocks::Blocks;
 use crate::merkle::records::record_leaf;
 use crate::merkle::tree;
 use crate::offsets::{Range, Source};
@@ -194,20 +195,21 @@ pub(crate) fn seal(mut rows: Vec<Row>, at: Timestamp, id: Uuid, order: Order) ->
     let of = Arc::clone(&rows[0].schema);
     let decoder = Decoder::new(&of, stats.kinds.keys().cloned());
     let mut file = FileWriter::new(&of, &decoder.schema(), &stats, sessions, order)?;
-    let mut edge = tree::Edge::default();
+    let mut blocks = Blocks::default();
     let mut rest = &rows[..];
     while !rest.is_empty() {
         let (piece, after) = rest.split_at(piece(rest));
         let batch = decoder.decode(piece)?;
-        prove(&of, piece, &batch, &mut edge)?;
+        prove(&of, piece, &batch, &mut blocks)?;
         file.write(&batch)?;
         rest = after;
     }
     let day = layout::day(rows[0].recorded_at);
     drop(rows);
-    let bytes = Bytes::from(file.finish()?);
+    let roots = blocks.into_roots();
+    let bytes = Bytes::from(file.finish(&roots)?);
     let path = layout::file_path(&day, &stats.held, id, order);
-    let mut add = add(&path, &day, &bytes, &stats, edge.root(), at);
+    let mut add = add(&path, &day, &bytes, &stats, tree::root(&roots), at);
     if of != Schema::first() {
         add.tags.insert(tag::SCHEMA.to_owned(), of.fingerprint().to_hex());
     }
@@ -226,7 +228,7 @@ fn piece(rows: &[Row]) -> usize {
 }
 
 /// Reads every record back out of the columns, compares it with what came in, and adds its leaf to the file's tree.
-fn prove(of: &Schema, rows: &[Row], batch: &RecordBatch, edge: &mut tree::Edge) -> Result<(), RowsError> {
+fn prove(of: &Schema, rows: &[Row], batch: &RecordBatch, blocks: &mut Blocks) -> Result<(), RowsError> {
     let encoder = Encoder::new(of, batch)?;
     let mut datum = Vec::with_capacity(4096);
     for (index, row) in rows.iter().enumerate() {
@@ -235,7 +237,7 @@ fn prove(of: &Schema, rows: &[Row], batch: &RecordBatch, edge: &mut tree::Edge) 
         if datum != row.datum {
             return Err(RowsError::NotFaithful { topic: row.topic, partition: row.partition, offset: row.offset });
         }
-        edge.push(record_leaf(row.topic, row.partition, row.offset, row.recorded_at, &datum), |_, _| {});
+        blocks.push(record_leaf(row.topic, row.partition, row.offset, row.recorded_at, &datum));
     }
     Ok(())
 }

@@ -12,7 +12,11 @@
 //! records/day=2026-11-21/sessions-5f3a9c01….parquet     what a compaction wrote: sorted by session, then seq
 //! ```
 //! Such a file is large and is kept, so it has bloom filters on the texts that people look for, too ([`NEEDLES`]).
+//!
+//! A file of either kind keeps the roots over blocks of its records ([`crate::merkle::blocks`]), and its pages are small: one record is read, and
+//! proven, without the rest.
 
+use crate::merkle::blocks::BLOCK_ROWS;
 use crate::rows::{KindName, Row};
 use crate::stats::{Held, Stats};
 use arrow::array::RecordBatch;
@@ -24,9 +28,10 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::{FileMetaData, KeyValue, SortingColumn};
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
 use parquet::schema::types::ColumnPath;
+use std::ops::Range;
 use std::sync::Arc;
 use uuid::Uuid;
-use wk_schemas::{Kind, Schema, Timestamp, Topic};
+use wk_schemas::{Digest, Kind, Schema, Timestamp, Topic};
 
 /// Columns in which people look for one value among very many: paths, host names, addresses, programs.
 ///
@@ -43,8 +48,8 @@ pub const NEEDLES: [(Kind, &[&str]); 5] = [
 /// The most rows in a row group.
 pub const ROW_GROUP_ROWS: usize = 128 * 1024;
 
-/// Rows that fit one page of every column, by the writer's default limit.
-const ONE_PAGE_ROWS: usize = 20_000;
+/// The most rows in a page. Whoever wants one record reads a page of each column.
+const PAGE_ROWS: usize = 4096;
 
 /// One in so many lookups of an id that is not there reads a row group for nothing.
 const BLOOM_FALSE_POSITIVES: f64 = 0.01;
@@ -149,8 +154,16 @@ impl FileWriter {
         self.0.write(batch)
     }
 
-    /// The whole file.
-    pub(crate) fn finish(self) -> Result<Vec<u8>, ParquetError> {
+    /// The whole file, with the root over each block of its records if they are several.
+    pub(crate) fn finish(mut self, blocks: &[Digest]) -> Result<Vec<u8>, ParquetError> {
+        if blocks.len() > 1 {
+            self.0.flush()?;
+            let at = self.0.bytes_written();
+            for block in blocks {
+                self.0.write_all(&block.0)?;
+            }
+            self.0.append_key_value_metadata(KeyValue::new(BLOCKS_KEY.to_owned(), at.to_string()));
+        }
         self.0.into_inner()
     }
 }
@@ -165,9 +178,9 @@ fn properties(of: &Schema, schema: &SchemaRef, stats: &Stats, sessions: usize, o
         Order::Time => &["occurred_at"],
         Order::Session => &["session_id", "seq"],
     };
-    // A page has at most 20,000 rows. Where every column is one page, an index of pages says what the row group says already, and over many
-    // columns it is a fifth of a small file.
-    let small = rows <= ONE_PAGE_ROWS;
+    // Where every column is one page, an index of pages says what the row group says already, and over many columns it is a fifth of a small
+    // file.
+    let small = rows <= PAGE_ROWS;
     let sorting = sorted.iter().map(|name| {
         let column_idx = leaf_index(schema, schema.index_of(name).expect("the file has the table's columns"));
         SortingColumn { column_idx, descending: false, nulls_first: false }
@@ -176,7 +189,8 @@ fn properties(of: &Schema, schema: &SchemaRef, stats: &Stats, sessions: usize, o
         .set_created_by(concat!("watchkeeper ", env!("CARGO_PKG_VERSION")).to_owned())
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(1).expect("zstd has a level 1")))
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
-        .set_statistics_enabled(if small { EnabledStatistics::Chunk } else { EnabledStatistics::Page })
+        .set_data_page_row_count_limit(PAGE_ROWS)
+        .set_statistics_enabled(EnabledStatistics::Chunk)
         .set_offset_index_disabled(small)
         .set_sorting_columns(Some(sorting.collect()))
         .set_key_value_metadata(Some(schema_metadata(of)));
@@ -189,6 +203,11 @@ fn properties(of: &Schema, schema: &SchemaRef, stats: &Stats, sessions: usize, o
         debug_assert!(schema.index_of(kind.as_str()).is_ok(), "a file has columns for the kinds of its records");
         let path = path.iter().map(|part| (*part).to_owned()).collect::<Vec<_>>();
         builder = bloom(builder, ColumnPath::from(path), usize::try_from(*rows).unwrap_or(usize::MAX));
+    }
+    // No reader passes a page by for what is within a sub-record or a list.
+    for field in schema.fields().iter().filter(|field| !small && !field.data_type().is_nested()) {
+        builder =
+            builder.set_column_statistics_enabled(ColumnPath::from(field.name().as_str()), EnabledStatistics::Page);
     }
     for name in ["record_id", "prev_digest"] {
         // Every value is another one: a dictionary would be written for nothing.
@@ -247,6 +266,35 @@ pub(crate) fn schema_of(file: &FileMetaData) -> Result<Arc<Schema>, String> {
         }
         (said, _) => Err(format!("it says that its schema is {}, and does not carry it", said.unwrap_or("none"))),
     }
+}
+
+/// Where a file says at which byte the roots over its blocks begin: between the last column and the footer, where other readers do not look.
+const BLOCKS_KEY: &str = "watchkeeper.blocks";
+
+/// What a file is told that keeps other roots over its blocks than its records have.
+pub(crate) const FALSE_BLOCKS: &str = "the roots over its blocks, which it keeps, are not those of its records";
+
+/// Where in a file of so many bytes the roots over its blocks are; `None` when it does not keep them. See [`crate::merkle::blocks`].
+///
+/// # Errors
+/// What is wrong with it, in words.
+pub(crate) fn blocks_of(file: &FileMetaData, size: u64) -> Result<Option<Range<u64>>, String> {
+    let Some(pair) = file.key_value_metadata().and_then(|pairs| pairs.iter().find(|pair| pair.key == BLOCKS_KEY))
+    else {
+        return Ok(None);
+    };
+    let said = pair.value.as_deref().unwrap_or_default();
+    let blocks = u64::try_from(file.num_rows()).unwrap_or_default().div_ceil(BLOCK_ROWS);
+    let range = said.parse::<u64>().ok().and_then(|at| Some(at..at.checked_add(blocks.checked_mul(32)?)?));
+    let range = range.filter(|range| range.end <= size);
+    range
+        .map(Some)
+        .ok_or_else(|| format!("it says that the roots over its blocks are at `{said}`, where they cannot be"))
+}
+
+/// The roots over blocks, from the bytes that [`blocks_of`] names.
+pub(crate) fn read_blocks(bytes: &[u8]) -> Vec<Digest> {
+    bytes.as_chunks().0.iter().map(|root| Digest(*root)).collect()
 }
 
 fn bloom(builder: WriterPropertiesBuilder, path: ColumnPath, distinct: usize) -> WriterPropertiesBuilder {

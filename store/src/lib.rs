@@ -17,6 +17,7 @@ pub mod commit;
 pub mod compact;
 pub mod delta;
 pub mod files;
+mod find;
 pub mod lake;
 pub mod layout;
 pub mod merkle;

@@ -2,6 +2,7 @@
 //!
 //! RFC 6962 hashing ([`tree`]), C2SP tlog-tiles on disk ([`tiles`]), checkpoints as signed notes ([`note`]). Anybody's verifier reads it.
 
+pub mod blocks;
 pub mod log;
 pub mod note;
 pub mod proof;

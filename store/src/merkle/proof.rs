@@ -7,16 +7,18 @@
 //! that software which is not ours can check each ([`RecordProof::files`]): the entry of the first is [`record_entry`], that of the second the
 //! commit's text, whose `add` carries the root of the first in its tag `watchkeeper.merkleRoot`.
 
+use super::blocks::path;
 use super::note::{Checkpoint, NoteError};
 use super::records::{record_entry, record_leaf};
 use super::tiles::{LogError, Tiles, read_checkpoint};
-use super::tree::{inclusion, leaf_hash, root, root_from_inclusion, verify_inclusion};
+use super::tree::{leaf_hash, root, root_from_inclusion, verify_inclusion};
 use crate::delta::{self, Action};
 use crate::files::Files;
+use crate::find::{Answer, Found, find};
 use crate::lake::{DataFile, Lake, commit_path};
 use crate::offsets::Source;
 use crate::stats::Held;
-use crate::verify::read_leaves;
+use crate::verify::{Offset, read_leaves};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -131,13 +133,16 @@ async fn prove_in(
     let bad = |reason: String| ProofError::File { path: file.path.clone(), reason };
     let version = file.version;
     let get = async |path: &str| files.get(&ObjectPath::from(path)).await.map_err(LogError::from);
-    let bytes = get(&file.path).await?.ok_or_else(|| bad("it is not there".into()))?;
-    let (leaves, found) = read_leaves(&bytes, Some((source, offset))).map_err(bad)?;
-    let Some((index, record)) = found else { return Ok(None) };
-    let row = (index, leaves.len() as u64);
-    let part = |(from, to): (u64, u64)| {
-        let at = |n: u64| usize::try_from(n).expect("an index into the leaves");
-        root(&leaves[at(from)..at(to)])
+    let found = match find(files, file, (source, offset)).await.map_err(bad)? {
+        Answer::Absent => return Ok(None),
+        Answer::Found(found) => *found,
+        Answer::Whole => {
+            let bytes = get(&file.path).await?.ok_or_else(|| bad("it is not there".into()))?;
+            match in_whole(&bytes, file, (source, offset)).map_err(bad)? {
+                Some(found) => found,
+                None => return Ok(None),
+            }
+        }
     };
     let commit = get(commit_path(version).as_ref()).await?.ok_or(ProofError::NotSigned { version })?;
     let note = read_checkpoint(files).await?.ok_or(ProofError::NotSigned { version })?;
@@ -146,8 +151,18 @@ async fn prove_in(
         return Err(ProofError::NotSigned { version });
     }
     let log = Tiles::new(files.clone(), signed.size).inclusion(version).await?;
-    let file = inclusion(row.0, row.1).into_iter().map(part).collect();
-    Ok(Some((RecordProof { row, file, version, commit, log, checkpoint: note }, record)))
+    let Found { record, row, path } = found;
+    let proof = RecordProof { row: (row, file.rows), file: path, version, commit, log, checkpoint: note };
+    Ok(Some((proof, record)))
+}
+
+/// Finds a record in a file that does not keep the roots over its blocks: every record of it is read and hashed.
+fn in_whole(bytes: &Bytes, file: &DataFile, wanted: Offset) -> Result<Option<Found>, String> {
+    let (leaves, found) = read_leaves(bytes, Some(wanted))?;
+    if root(&leaves) != file.merkle_root {
+        return Err("its records are not those that were committed".to_owned());
+    }
+    Ok(found.map(|(row, record)| Found { record, row, path: path(row, &leaves) }))
 }
 
 impl RecordProof {

@@ -4,10 +4,11 @@ use super::bounds::Bounds;
 use super::report::{Class, Finding};
 use super::scope::Scope;
 use crate::lake::DataFile;
-use crate::layout::schema_of;
+use crate::layout::{FALSE_BLOCKS, blocks_of, read_blocks, schema_of};
+use crate::merkle::blocks::Blocks;
 use crate::merkle::proof::Placed;
 use crate::merkle::records::record_leaf;
-use crate::merkle::tree::Edge;
+use crate::merkle::tree::root;
 use crate::offsets::Source;
 use crate::replayed;
 use crate::rows::Encoder;
@@ -96,6 +97,9 @@ fn check_for(file: &DataFile, bytes: &Bytes, scope: Option<&Scope>) -> Content {
     if read.root != file.merkle_root {
         invalid(format!("its records have the root {}, the commit says {}", read.root, file.merkle_root));
     }
+    if read.blocks_kept == Some(false) {
+        invalid(format!("{FALSE_BLOCKS}: a record could not be proven out of it"));
+    }
     if read.rows != file.rows {
         invalid(format!("it has {} records, the commit says {}", read.rows, file.rows));
     }
@@ -120,18 +124,20 @@ struct Read {
     leaves: Vec<Digest>,
     rows: u64,
     root: Digest,
+    /// Whether the file keeps the roots over its blocks as they are; `None` when it keeps none.
+    blocks_kept: Option<bool>,
     bounds: Bounds,
     schema: Arc<Schema>,
 }
 
 fn read(bytes: &Bytes, scope: Option<&Scope>) -> Result<Read, String> {
-    let mut edge = Edge::default();
+    let mut blocks = Blocks::default();
     let mut bounds = Bounds::default();
     let mut texts = Texts::default();
     let (mut seen, mut leaves) = (Vec::new(), Vec::new());
-    let schema = each(bytes, |schema, source, offset, recorded_at, datum| {
+    let carried = each(bytes, |schema, source, offset, recorded_at, datum| {
         let leaf = record_leaf(source.topic, source.partition, offset, recorded_at, datum);
-        edge.push(leaf, |_, _| {});
+        blocks.push(leaf);
         let (header, kind) = schema.walk(datum).map_err(|e| format!("{source}@{offset}: {e}"))?;
         bounds.take(source, offset, recorded_at, &header, &schema.kinds()[kind]);
         let Some(scope) = scope else {
@@ -164,7 +170,10 @@ fn read(bytes: &Bytes, scope: Option<&Scope>) -> Result<Read, String> {
         }
         Ok(())
     })?;
-    Ok(Read { seen, leaves, rows: edge.size(), root: edge.root(), bounds, schema })
+    let rows = blocks.size();
+    let roots = blocks.into_roots();
+    let blocks_kept = carried.blocks.map(|kept| kept == roots);
+    Ok(Read { seen, leaves, rows, root: root(&roots), blocks_kept, bounds, schema: carried.schema })
 }
 
 /// Session ids and writers come again and again; each is kept once.
@@ -218,20 +227,30 @@ pub(crate) fn leaves(bytes: &Bytes, wanted: Option<Offset>) -> Result<Leaves, St
     Ok((leaves, found))
 }
 
+/// What a file has beside its records.
+pub(crate) struct Carried {
+    /// The schema that they were written with.
+    schema: Arc<Schema>,
+    /// The root over each block of them, if it keeps those; see [`crate::merkle::blocks`].
+    blocks: Option<Vec<Digest>>,
+}
+
 /// Hands every record of a file to `take`: the schema that it was written with, its place, when the log took it, and its bytes, encoded again
-/// from the columns. Returns the schema.
+/// from the columns. Returns what the file carries beside them.
 pub(crate) fn each(
     bytes: &Bytes,
     mut take: impl FnMut(&Arc<Schema>, Source, i64, Timestamp, &[u8]) -> Result<(), String>,
-) -> Result<Arc<Schema>, String> {
+) -> Result<Carried, String> {
     let builder = ParquetRecordBatchReaderBuilder::try_new(bytes.clone()).map_err(|e| e.to_string())?;
-    let schema = schema_of(builder.metadata().file_metadata())?;
+    let metadata = builder.metadata().file_metadata();
+    let schema = schema_of(metadata)?;
+    let blocks = blocks_of(metadata, bytes.len() as u64)?;
     let reader = builder.with_batch_size(BATCH_ROWS).build().map_err(|e| e.to_string())?;
     let mut datum = Vec::with_capacity(4096);
     for batch in reader {
         let batch = batch.map_err(|e| e.to_string())?;
         let encoder = Encoder::new(&schema, &batch).map_err(|e| e.to_string())?;
-        let place = Place::of(&batch)?;
+        let place = PlaceColumns::of(&batch)?;
         for row in 0..batch.num_rows() {
             datum.clear();
             encoder.write(row, &mut datum);
@@ -239,7 +258,9 @@ pub(crate) fn each(
             take(&schema, source, offset, recorded_at, &datum)?;
         }
     }
-    Ok(schema)
+    let at = |n: u64| usize::try_from(n).expect("a file that is in memory");
+    let blocks = blocks.map(|range| read_blocks(&bytes[at(range.start)..at(range.end)]));
+    Ok(Carried { schema, blocks })
 }
 
 /// What a dead letter is about, or where a note says that one is now.
@@ -255,15 +276,15 @@ fn letter(schema: &Schema, datum: &[u8]) -> (Option<Offset>, Option<Offset>) {
 }
 
 /// The columns that say where a record was in the log.
-struct Place<'a> {
+pub(crate) struct PlaceColumns<'a> {
     topic: &'a arrow::array::StringArray,
     partition: &'a [i32],
     offset: &'a [i64],
     recorded_at: &'a [i64],
 }
 
-impl<'a> Place<'a> {
-    fn of(batch: &'a RecordBatch) -> Result<Self, String> {
+impl<'a> PlaceColumns<'a> {
+    pub(crate) fn of(batch: &'a RecordBatch) -> Result<Self, String> {
         let column = |name: &str| {
             batch
                 .column_by_name(name)
@@ -282,7 +303,7 @@ impl<'a> Place<'a> {
         })
     }
 
-    fn at(&self, row: usize) -> Result<(Source, i64, Timestamp), String> {
+    pub(crate) fn at(&self, row: usize) -> Result<(Source, i64, Timestamp), String> {
         let name = self.topic.value(row);
         let topic = Topic::from_name(name).ok_or_else(|| format!("`{name}` is no topic"))?;
         let source = Source { topic, partition: self.partition[row] };

@@ -34,7 +34,7 @@ mod scope;
 mod strays;
 mod tally;
 
-pub(crate) use file::{each as read_each, leaves as read_leaves};
+pub(crate) use file::{Offset, PlaceColumns, each as read_each, leaves as read_leaves};
 pub use report::{Class, Finding, Removed, Report, Witnessed};
 pub use scope::{Scope, ScopeError};
 

@@ -12,6 +12,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests too")]
 
 mod before;
+mod blocks;
 mod bytes;
 mod commits;
 #[expect(dead_code, reason = "shared with the tests in `lake`, which use more of it")]
