@@ -1,7 +1,7 @@
 //! `wk ingest`: carries the log into the lake; with `replay-dead-letters`, gives what it set aside another chance.
 
 use crate::clock;
-use crate::config::Settings;
+use crate::config::{Settings, WhichLake};
 use crate::endpoints::Endpoints;
 use crate::services::{self, Part};
 use anyhow::{Context as _, bail};
@@ -10,6 +10,7 @@ use std::fs::{File, TryLockError};
 use std::process::ExitCode;
 use wk_ingest::Identity;
 use wk_ingest::replay::Replay;
+use wk_store::rows::Columns;
 use wk_wire::in_use;
 use wk_wire::registry;
 
@@ -48,8 +49,11 @@ fn replay(settings: &Settings, dry: bool) -> anyhow::Result<ExitCode> {
         Err(TryLockError::Error(error)) => return Err(error).context("failed to lock the replay of dead letters"),
     }
     let identity = Identity { tenant: settings.tenant.clone(), host: settings.host.clone() };
-    let replay = Replay::new(&endpoints.brokers, registry::Client::new(&endpoints.registry)?, identity, dry);
-    let outcome = services::block_on(async { Ok(replay.run(clock::now()).await?) })?;
+    let registry = registry::Client::new(&endpoints.registry)?;
+    let outcome = services::block_on(async {
+        let columns = columns(settings).await?;
+        Ok(Replay::new(&endpoints.brokers, registry, columns, identity, dry).run(clock::now()).await?)
+    })?;
     if dry {
         println!("dry run: nothing was written; `replayed now` is what would be");
     }
@@ -59,4 +63,13 @@ fn replay(settings: &Settings, dry: bool) -> anyhow::Result<ExitCode> {
     }
     let left = outcome.incomplete > 0 || !outcome.refused.is_empty();
     Ok(ExitCode::from(u8::from(left)))
+}
+
+/// The columns of the lake that ingest fills; this program's own as long as there is none.
+async fn columns(settings: &Settings) -> anyhow::Result<Columns> {
+    let which = WhichLake::default();
+    if settings.lake(&which)?.is_nowhere() {
+        return Ok(Columns::ours());
+    }
+    Ok(Columns::clone(&which.open(settings).await?.snapshot().columns))
 }

@@ -3,7 +3,8 @@
 //! ```text
 //! letters on the topic ─► whole again ─► read as ingest would ─► already on its topic? ─► append ─► note on the dead-letter topic
 //! ```
-//! A letter becomes readable when its schema is registered, or when a newer version of this program knows it. Each is replayed once,
+//! A letter becomes readable when its schema is registered, or when a newer version of this program knows it; its schema is held against the
+//! columns that the lake has, as ingest does. Each is replayed once,
 //! however often this runs and wherever it dies: before a message is appended its topic is searched for it, behind the place of the letter,
 //! and a note that names the new place is left beside the letter. A note is a dead letter of no parts, written by `replay`; it comes into
 //! the lake like everything else. Nothing is taken away: the letter stays.
@@ -88,17 +89,19 @@ pub enum ReplayError {
 pub struct Replay {
     brokers: Brokers,
     registry: registry::Client,
+    columns: Columns,
     identity: Identity,
     dry: bool,
 }
 
 impl Replay {
-    /// Nothing is read yet. With `dry` nothing is written either; what would be is told.
+    /// Nothing is read yet. `columns` are those of the lake that the log is read into: what contradicts them would be set aside again. With
+    /// `dry` nothing is written either; what would be is told.
     #[must_use]
-    pub fn new(brokers: &Brokers, registry: registry::Client, identity: Identity, dry: bool) -> Self {
+    pub fn new(brokers: &Brokers, registry: registry::Client, columns: Columns, identity: Identity, dry: bool) -> Self {
         // Without a limit a producer waits for ever.
         let brokers = brokers.clone().with_delivery_timeout(Duration::from_secs(30));
-        Self { brokers, registry, identity, dry }
+        Self { brokers, registry, columns, identity, dry }
     }
 
     /// Replays what can be read by now. `now` stands in the notes.
@@ -174,7 +177,7 @@ impl Replay {
         )
         .await?;
         let mut outcome = Outcome { letters: parts.len() as u64, ..Outcome::default() };
-        let mut known = Known::new(self.registry.clone(), Columns::ours());
+        let mut known = Known::new(self.registry.clone(), self.columns.clone());
         let mut readable = BTreeMap::new();
         for (key, parts) in parts {
             if noted.contains(&key) {

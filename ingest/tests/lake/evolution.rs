@@ -1,12 +1,14 @@
 //! Records of another version of the schema are taken whole; those of a schema that contradicts ours are set aside, and the difference is said.
 
-use crate::stage::{Stage, config, samples};
+use crate::stage::{Stage, config, identity, samples};
 use serde_json::{Value, json};
 use std::collections::HashMap;
+use wk_ingest::replay::Replay;
 use wk_ingest::synthetic::Sample;
 use wk_schemas::avro::{Input, write_blob};
-use wk_schemas::{Digest, SCHEMA, Schema, Topic};
+use wk_schemas::{Digest, SCHEMA, Schema, Timestamp, Topic};
 use wk_store::Lake;
+use wk_store::rows::Columns;
 use wk_wire::frame;
 
 fn with(change: impl FnOnce(&mut Vec<Value>)) -> String {
@@ -106,6 +108,14 @@ async fn a_newer_version_is_taken_whole_beside_ours_and_a_contradiction_is_set_a
         crate::bad_input::letters(&stage).await.into_iter().map(|letter| letter.reason).collect();
     assert!(reasons[0].ends_with("of this lake: `machine` is new and not nullable; `host` is missing"), "{reasons:?}");
     assert!(reasons[1].ends_with(r#"of this lake: `region` is "long", and "string" in the table"#), "{reasons:?}");
+
+    // The second could be replayed into another lake; this one would set it aside again.
+    let lake = Lake::open(&stage.lake()).await.unwrap();
+    let columns = Columns::clone(&lake.snapshot().columns);
+    let replay = |columns| Replay::new(&stage.brokers(), stage.registry(), columns, identity(), true).run(Timestamp(0));
+    let refused = replay(columns).await.unwrap().refused;
+    assert!(refused.len() == 2 && reasons.iter().all(|reason| refused.contains_key(reason)), "{refused:?}");
+    assert_eq!(replay(Columns::ours()).await.unwrap().replayed.len(), 1);
 
     // Everything is there, each in a file of its version; the two letters come in as records of ours.
     stage.catch_up(config(1000)).await.unwrap();

@@ -7,12 +7,15 @@ use wk_ingest::replay::{Outcome, Replay};
 use wk_ingest::synthetic::Sample;
 use wk_schemas::{Body, SCHEMA, Timestamp, Topic, codec};
 use wk_store::Source;
+use wk_store::rows::Columns;
 use wk_wire::{Append as _, Read as _, frame, unframe};
 
 const NOW: Timestamp = Timestamp(1_793_000_000_000_000);
 
+/// What a replay does with letters of a lake that holds records of our schema alone.
 async fn replay(stage: &Stage, dry: bool) -> Outcome {
-    Replay::new(&stage.brokers(), stage.registry(), identity(), dry).run(NOW).await.unwrap()
+    let columns = Columns::ours();
+    Replay::new(&stage.brokers(), stage.registry(), columns, identity(), dry).run(NOW).await.unwrap()
 }
 
 /// Appends records under a schema id that the registry does not know yet.
