@@ -2,10 +2,12 @@
 
 use crate::common::{START, Session, commit, filled, key, lake_id, range, records};
 use crate::others::{path, run};
+use ed25519_dalek::SigningKey;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use uuid::Uuid;
 use wk_schemas::{Body, SCHEMA, Schema, Timestamp, Topic};
+use wk_store::retention::{Act, Deed};
 use wk_store::rows::{Columns, KindName};
 use wk_store::verify::{Options, verify};
 use wk_store::{Commit, CommitError, Lake, OpenError, Row, Writer, WriterError, compact, read};
@@ -131,6 +133,39 @@ async fn records_of_a_newer_version_are_kept_whole_beside_ours() {
 }
 
 #[tokio::test]
+async fn a_day_of_both_versions_is_removed_as_a_whole_and_both_come_in_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, next) = grown(dir.path()).await;
+    let columns = Arc::clone(&writer.lake().snapshot().columns);
+    let person = SigningKey::from_bytes(&[77; 32]);
+    let trusted = [person.verifying_key()];
+    let prepared = writer.prepare_removal("2026-10-26", &trusted).await.unwrap();
+    let act = Act {
+        lake: writer.lake().id(),
+        id: Uuid::from_u128(9).to_string(),
+        at_us: START,
+        by: "alice".into(),
+        why: "two years are over".into(),
+        deed: Deed::Remove(prepared.removal.clone()),
+    };
+    writer.remove_day(&prepared, &act.sign(&person), &trusted).await.unwrap();
+    assert_eq!(writer.lake().snapshot().records(), 0);
+
+    let newer_one = as_newer(&Session::new(20).datum(records::bodies().remove(0)), "eu-3", None);
+    let our_one = Session::new(21).datum(records::bodies().remove(0));
+    let rows = vec![row(&newer(), next, newer_one), row(&Schema::ours(), next + 1, our_one)];
+    let range = range(next, &rows);
+    let more = Commit::prepare(Uuid::from_u128(10 << 96), Timestamp(START), rows, vec![range]).unwrap();
+    writer.commit(&more).await.unwrap();
+    let lake = Lake::open(dir.path()).await.unwrap();
+    assert_eq!(lake.snapshot().columns, columns, "the columns outlive their records");
+    let options = Options { approvers: trusted.to_vec(), ..Options::default() };
+    let report = verify(lake.files(), &key().verifying_key(), &options, |_| {}).await.unwrap();
+    assert_eq!(report.findings, [], "{report}");
+    assert_eq!((report.records, report.removed.len()), (2, 1), "{report}");
+}
+
+#[tokio::test]
 async fn deltalake_polars_and_duckdb_read_old_and_new_columns() {
     let dir = tempfile::tempdir().unwrap();
     let (_, records) = grown(dir.path()).await;
@@ -226,7 +261,6 @@ async fn a_second_version_that_contradicts_the_first_is_refused_and_changes_noth
 
 #[tokio::test]
 async fn a_table_whose_columns_become_fewer_or_a_file_with_more_is_found() {
-    use ed25519_dalek::SigningKey;
     let report = async |from: &str, to: &str| {
         let dir = tempfile::tempdir().unwrap();
         drop(grown(dir.path()).await);
