@@ -4,6 +4,7 @@
 //! cargo run --release -p wk-query --example bench_queries -- --records 10000000 --lake bench-lake --python venv/bin/python
 //! ```
 //! The lake is made by wk-store, commit by commit, so its layout is the real one; a folder that holds a lake already is used as it is.
+//! Days are compacted, as they are in a lake that runs for longer than a day; `--as-sealed` leaves them as ingest sealed them.
 //! *Cold* is the first time of a new engine (a new connection for DuckDB), after the kernel has dropped its page cache where this process may
 //! ask for that (root); whether it did is printed. *Hot* is the best of `--runs` times after that. Both engines must give the same number of
 //! rows. At the end stand the geometric means of the ratios: below 1 we are faster. Without `--python` (an interpreter that can import duckdb)
@@ -17,13 +18,17 @@ mod agents;
 mod keeper;
 
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use uuid::Uuid;
 use wk_query::{Asker, Config, Engine};
+use wk_schemas::Timestamp;
 use wk_store::Lake;
+use wk_store::compact::Limits;
 
 /// Records in one commit: two seconds of a busy log.
 const COMMIT_RECORDS: u64 = 100_000;
@@ -37,6 +42,7 @@ struct Question {
 }
 
 fn questions(session: &str) -> Vec<Question> {
+    let (path, host) = agents::NEEDLE;
     let question = |name, ours: &str, theirs: &str| Question { name, ours: ours.into(), theirs: theirs.into() };
     vec![
         question(
@@ -64,12 +70,33 @@ fn questions(session: &str) -> Vec<Question> {
         ),
         question(
             "needle by path",
+            &format!(
+                "SELECT time, session_id, image FROM file_access WHERE path = '{path}' ORDER BY time, session_id LIMIT 100"
+            ),
+            &format!(
+                "SELECT occurred_at, session_id, file_accessed.actor.image FROM records WHERE kind = 'file_accessed' \
+                 AND file_accessed.path = '{path}' ORDER BY occurred_at, session_id LIMIT 100"
+            ),
+        ),
+        question(
+            "needle by host",
+            &format!(
+                "SELECT time, session_id, image, outcome FROM connections WHERE host_name = '{host}' AND outcome <> 'HELD' \
+                 ORDER BY time, session_id LIMIT 100"
+            ),
+            &format!(
+                "SELECT occurred_at, session_id, connection_attempted.actor.image, connection_attempted.outcome FROM records \
+                 WHERE kind = 'connection_attempted' AND connection_attempted.host_name = '{host}' ORDER BY occurred_at, session_id LIMIT 100"
+            ),
+        ),
+        question(
+            "a key file, read by many",
             "SELECT time, session_id, image FROM file_access WHERE path = '/home/agent/.ssh/id_rsa' ORDER BY time, session_id LIMIT 100",
             "SELECT occurred_at, session_id, file_accessed.actor.image FROM records WHERE kind = 'file_accessed' \
              AND file_accessed.path = '/home/agent/.ssh/id_rsa' ORDER BY occurred_at, session_id LIMIT 100",
         ),
         question(
-            "needle by host",
+            "a host, reached by many",
             "SELECT time, session_id, image, outcome FROM connections WHERE host_name = 'drop.example.org' AND outcome <> 'HELD' ORDER BY time, session_id LIMIT 100",
             "SELECT occurred_at, session_id, connection_attempted.actor.image, connection_attempted.outcome FROM records \
              WHERE kind = 'connection_attempted' AND connection_attempted.host_name = 'drop.example.org' ORDER BY occurred_at, session_id LIMIT 100",
@@ -111,11 +138,18 @@ struct Options {
     lake: PathBuf,
     python: Option<PathBuf>,
     filter_while_reading: bool,
+    as_sealed: bool,
 }
 
 fn options() -> Options {
-    let mut options =
-        Options { records: 1_000_000, runs: 5, lake: PathBuf::new(), python: None, filter_while_reading: false };
+    let mut options = Options {
+        records: 1_000_000,
+        runs: 5,
+        lake: PathBuf::new(),
+        python: None,
+        filter_while_reading: false,
+        as_sealed: false,
+    };
     let mut arguments = std::env::args().skip(1);
     while let Some(name) = arguments.next() {
         let mut value = || arguments.next().unwrap_or_else(|| panic!("{name} wants a value"));
@@ -125,6 +159,7 @@ fn options() -> Options {
             "--lake" => options.lake = value().into(),
             "--python" => options.python = Some(value().into()),
             "--filter-while-reading" => options.filter_while_reading = true,
+            "--as-sealed" => options.as_sealed = true,
             other => panic!("unknown option {other}"),
         }
     }
@@ -137,7 +172,7 @@ async fn main() {
     let options = options();
     let lake = match Lake::open(&options.lake).await {
         Ok(lake) => lake,
-        Err(_) => make(&options.lake, options.records).await,
+        Err(_) => make(&options).await,
     };
     let snapshot = lake.snapshot();
     let bytes: u64 = snapshot.files.iter().map(|file| file.size).sum();
@@ -202,17 +237,21 @@ fn drop_page_cache() -> bool {
     std::fs::write("/proc/sys/vm/drop_caches", "1").is_ok()
 }
 
-async fn make(folder: &Path, records: u64) -> Lake {
+async fn make(options: &Options) -> Lake {
     let started = now();
-    let mut keeper = keeper::Keeper::create(folder).await;
-    let mut number = 0;
-    while keeper.records < records {
+    let mut keeper = keeper::Keeper::create(&options.lake).await;
+    // Ten minutes of a hundred agents at a time, going on through the days.
+    let start = |number: u64| agents::START + i64::try_from(number).expect("few sessions") * 6_000_000;
+    let (mut number, mut strayed) = (0, false);
+    while keeper.records < options.records {
         let mut said = Vec::new();
         while u64::try_from(said.len()).expect("fits") < COMMIT_RECORDS {
-            // Ten minutes of a hundred agents at a time, going on through the days.
-            let start = agents::START + i64::try_from(number).expect("few sessions") * 6_000_000;
-            said.extend(agents::session(number, start, 20));
+            said.extend(agents::session(number, start(number), 20));
             number += 1;
+        }
+        if !strayed && keeper.records >= options.records / 2 {
+            said.extend(agents::stray(number, start(number)));
+            (number, strayed) = (number + 1, true);
         }
         keeper.commit(said).await;
     }
@@ -221,6 +260,16 @@ async fn make(folder: &Path, records: u64) -> Lake {
         "made the lake in {seconds:.0} s ({:.0} records/s)",
         f64::from(u32::try_from(keeper.records).expect("fewer than four billion")) / seconds
     );
+    if !options.as_sealed {
+        let (started, limits) = (now(), Limits::default());
+        for number in 1.. {
+            let (id, at) = (Uuid::from_u128(u128::MAX - number), Timestamp(agents::START));
+            if keeper.writer.compact(&BTreeSet::new(), "9999-12-31", &limits, id, at).await.unwrap().is_none() {
+                break;
+            }
+        }
+        println!("compacted it in {:.0} s", started.elapsed().as_secs_f64());
+    }
     keeper.writer.lake().clone()
 }
 

@@ -5,6 +5,7 @@ use crate::config::Config;
 use crate::error::{QueryError, TooMuch, from_planner};
 use crate::guard;
 use crate::limits::Limits;
+use crate::needle::narrow;
 use crate::records::{Pinned, Records, STORE};
 use crate::schema::{file_schema, viewed};
 use crate::stop::{Stop, stoppable};
@@ -371,6 +372,7 @@ async fn plan(
     let frame = context.execute_logical_plan(plan).await.map_err(|e| planning(&e, limits))?;
     let task = Arc::new(frame.task_ctx());
     let plan = frame.create_physical_plan().await.map_err(|e| planning(&e, limits))?;
+    let plan = narrow(plan, task.runtime_env().as_ref()).await.map_err(|e| planning(&e, limits))?;
     stoppable(plan, stop).and_then(|plan| execute_stream(plan, task)).map_err(|e| planning(&e, limits))
 }
 

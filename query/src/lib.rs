@@ -4,7 +4,7 @@
 //! plan of a statement, not by its text.
 //!
 //! ```text
-//! question ─► parse one statement ─► plan ─► guard (read only) ─► prune by Delta statistics ─► limits ─► rows
+//! question ─► parse one statement ─► plan ─► guard (read only) ─► prune by Delta statistics and bloom filters ─► limits ─► rows
 //!                                                  `records` at one version of the table, the same for the whole question
 //! ```
 #![forbid(unsafe_code)]
@@ -16,6 +16,7 @@ pub mod doors;
 mod error;
 mod guard;
 mod limits;
+mod needle;
 mod prune;
 mod records;
 pub mod render;

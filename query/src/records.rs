@@ -1,8 +1,9 @@
 //! The table `records`: every record of one version of the lake, once.
 //!
 //! The version is pinned per question (see [`Pinned`]), so that all parts of a question see the same records while ingest
-//! goes on committing. Files are left out by what the Delta log says of them before one is opened; what is left is pruned by
-//! row group statistics and bloom filters while it is read.
+//! goes on committing. Files are left out by what the Delta log says of them before one is opened, row groups by the bloom filters of nested
+//! columns once the plan is made ([`crate::needle`]); what is left is pruned by row group statistics, and bloom filters of top-level columns, while
+//! it is read.
 
 use crate::error::TooMuch;
 use crate::prune::prune;

@@ -37,10 +37,12 @@ use wk_schemas::{Digest, Kind, Schema, Timestamp, Topic};
 ///
 /// In a file that a compaction wrote each has a bloom filter. A filter is made for as many values as there are records of the kind, and the
 /// encoder folds it down to what there were.
-pub const NEEDLES: [(Kind, &[&str]); 5] = [
+pub const NEEDLES: [(Kind, &[&str]); 7] = [
     (Kind::FileAccessed, &["file_accessed", "path"]),
     (Kind::ConnectionAttempted, &["connection_attempted", "host_name"]),
     (Kind::ConnectionAttempted, &["connection_attempted", "address"]),
+    (Kind::ApprovalRequested, &["approval_requested", "host_name"]),
+    (Kind::ApprovalRequested, &["approval_requested", "address"]),
     (Kind::NameResolved, &["name_resolved", "name"]),
     (Kind::ProcessStarted, &["process_started", "actor", "image"]),
 ];

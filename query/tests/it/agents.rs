@@ -265,13 +265,11 @@ impl Scribe {
         });
     }
 
-    /// Reads a key that no tool call names, reaches for a host that no plan names, is held, found out and frozen.
-    pub(crate) fn depart(&mut self) {
-        let actor = self.actor(900, "/usr/bin/curl", None, Mediation::None);
-        let read = self.seen(FileAccessed {
+    fn read(&mut self, actor: &Actor, path: &str) -> RecordId {
+        self.seen(FileAccessed {
             actor: actor.clone(),
             operation: FileOperation::Read,
-            path: "/home/agent/.ssh/id_rsa".into(),
+            path: path.into(),
             path_bytes: None,
             target_path: None,
             flags: 0,
@@ -280,7 +278,13 @@ impl Scribe {
             count: 1,
             last_at: None,
             reason: None,
-        });
+        })
+    }
+
+    /// Reads a key that no tool call names, reaches for a host that no plan names, is held, found out and frozen.
+    pub(crate) fn depart(&mut self) {
+        let actor = self.actor(900, "/usr/bin/curl", None, Mediation::None);
+        let read = self.read(&actor, "/home/agent/.ssh/id_rsa");
         let ticket = RecordId(Uuid::from_u128((u128::from(self.number) << 64) | 0xffff));
         let held = self.say(
             Topic::Events,
@@ -401,5 +405,19 @@ pub(crate) fn session(number: u64, start: i64, calls: u64) -> Vec<Said> {
     } else {
         scribe.end();
     }
+    scribe.said
+}
+
+/// What no session touches but a [`stray`] one.
+pub(crate) const NEEDLE: (&str, &str) = ("/srv/backup/customers.sql", "paste.example.net");
+
+/// A session that reads one file and reaches one host that no other session knows.
+pub(crate) fn stray(number: u64, start: i64) -> Vec<Said> {
+    let mut scribe = Scribe::new(number, start);
+    scribe.begin();
+    let actor = scribe.actor(901, "/usr/bin/curl", None, Mediation::None);
+    scribe.read(&actor, NEEDLE.0);
+    scribe.connection(actor, "203.0.113.80", NEEDLE.1, Outcome::Succeeded);
+    scribe.end();
     scribe.said
 }
