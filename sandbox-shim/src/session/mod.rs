@@ -10,6 +10,7 @@
 //! of them is sent. An agent whose log is not reached within `connect_patience` stands still until it is.
 //! Whatever fails before 5 means that nothing is started. Whatever fails after it stops the agent.
 
+mod channels;
 mod containers;
 mod host;
 mod kept;
@@ -205,7 +206,7 @@ pub fn run_session(config: &SessionConfig, started: impl FnOnce(&SessionId)) -> 
         // An MCP server that is spoken to over HTTP has standard streams of its own.
         invocation.is_dialogue &= adapter.name() != "mcp" || config.mcp_http.is_empty();
     }
-    let otlp = invocation.receives_otlp.then(|| parts::bind_otlp(&mut invocation)).transpose()?;
+    let otlp = invocation.receives_otlp.then(|| channels::bind_otlp(&mut invocation)).transpose()?;
     let otlp_address = otlp.as_ref().and_then(|listener| listener.local_addr().ok());
     if let Some(own) = &invocation.own_sandbox {
         own.check(&policy, &places)?;
@@ -226,9 +227,9 @@ pub fn run_session(config: &SessionConfig, started: impl FnOnce(&SessionId)) -> 
 
     let brake_slot: Arc<OnceLock<Arc<Brake>>> = Arc::default();
     let refusals = Arc::new(Refusals::default());
-    let door = parts::open_door(&invocation.socket, speakers, &adapter, &ear, &refusals, &brake_slot)?;
-    let receiver = otlp.map(|otlp| parts::receive_otlp(otlp, &adapter, &ear, &brake_slot)).transpose()?;
-    let proxies = parts::pass_mcp(&config.mcp_http, &ear, &refusals, &brake_slot)?;
+    let door = channels::open_door(&invocation.socket, speakers, &adapter, &ear, &refusals, &brake_slot)?;
+    let receiver = otlp.map(|otlp| channels::receive_otlp(otlp, &adapter, &ear, &brake_slot)).transpose()?;
+    let proxies = channels::pass_mcp(&config.mcp_http, &ear, &refusals, &brake_slot)?;
     let (reached, when_reached) = tokio::sync::oneshot::channel();
     let drain = parts::Draining::begin(Arc::clone(&journal), config.log.clone(), reached);
     parts::bring_leftovers(outboxes, config.log.clone(), config.config.drain_patience);

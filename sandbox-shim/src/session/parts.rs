@@ -1,15 +1,12 @@
 //! The parts of a running session, each with a thread of its own and an end of its own.
 
 use super::{own_cause, policy_applied};
-use crate::agents::door::{self, Door, Speakers};
+use crate::agents::Adapter;
 use crate::agents::ear::Ear;
-use crate::agents::mcp_http::{Proxy, Route};
-use crate::agents::otlp::{self, Receiver};
 use crate::agents::refusals::Refusals;
 use crate::agents::stream::{self, Listener, Way};
-use crate::agents::{Adapter, Invocation};
 use crate::clock;
-use crate::contract::{Decision, RecordError, Ticket};
+use crate::contract::{Decision, Ticket};
 use crate::control::{Brake, Control, Effect, Hands, Stopper};
 use crate::drain::{self, Ends, LogAddress, WhenReached};
 use crate::outbox::make_private;
@@ -21,7 +18,7 @@ use std::fs::{self, File};
 use std::io::{IsTerminal as _, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Runtime};
@@ -102,126 +99,6 @@ impl Drop for RuntimeFolder {
         // What is left behind is an empty socket in a folder of the user's own.
         drop(fs::remove_dir_all(&self.0));
     }
-}
-
-/// An open door, or another listener of its kind; closes when dropped.
-#[derive(Debug)]
-pub(super) struct OpenDoor {
-    stop: CancellationToken,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Drop for OpenDoor {
-    fn drop(&mut self) {
-        self.stop.cancel();
-        drop(self.thread.take().map(JoinHandle::join));
-    }
-}
-
-/// Binds the session's socket and serves it.
-pub(super) fn open_door(
-    socket: &Path,
-    speakers: Speakers,
-    adapter: &Arc<Mutex<Box<dyn Adapter>>>,
-    ear: &Arc<Ear>,
-    refusals: &Arc<Refusals>,
-    brake: &Arc<OnceLock<Arc<Brake>>>,
-) -> anyhow::Result<OpenDoor> {
-    let runtime = runtime()?;
-    let listener = {
-        let _inside = runtime.enter();
-        door::bind(socket).with_context(|| format!("failed to bind the session's socket `{}`", socket.display()))?
-    };
-    let door = Arc::new(Door {
-        speakers,
-        adapter: Arc::clone(adapter),
-        ear: Arc::clone(ear),
-        refusals: Arc::clone(refusals),
-        on_failure: loses(Arc::clone(brake)),
-    });
-    let stop = CancellationToken::new();
-    let stopping = stop.clone();
-    let thread = std::thread::Builder::new()
-        .name("wk-door".into())
-        .spawn(move || runtime.block_on(door.serve(listener, stopping)))
-        .context("failed to start a thread")?;
-    Ok(OpenDoor { stop, thread: Some(thread) })
-}
-
-/// Binds the OpenTelemetry receiver, and tells the agent where it is.
-pub(super) fn bind_otlp(invocation: &mut Invocation) -> anyhow::Result<std::net::TcpListener> {
-    let listener =
-        std::net::TcpListener::bind(("127.0.0.1", 0)).context("failed to bind the OpenTelemetry receiver")?;
-    listener.set_nonblocking(true)?;
-    otlp::announce(invocation, listener.local_addr()?);
-    Ok(listener)
-}
-
-/// Serves the OpenTelemetry receiver.
-pub(super) fn receive_otlp(
-    listener: std::net::TcpListener,
-    adapter: &Arc<Mutex<Box<dyn Adapter>>>,
-    ear: &Arc<Ear>,
-    brake: &Arc<OnceLock<Arc<Brake>>>,
-) -> anyhow::Result<OpenDoor> {
-    let receiver =
-        Arc::new(Receiver { adapter: Arc::clone(adapter), ear: Arc::clone(ear), on_failure: loses(Arc::clone(brake)) });
-    let runtime = runtime()?;
-    let listener = {
-        let _inside = runtime.enter();
-        tokio::net::TcpListener::from_std(listener).context("failed to listen for OpenTelemetry")?
-    };
-    let stop = CancellationToken::new();
-    let stopping = stop.clone();
-    let thread = std::thread::Builder::new()
-        .name("wk-otlp".into())
-        .spawn(move || runtime.block_on(receiver.serve(listener, stopping)))
-        .context("failed to start a thread")?;
-    Ok(OpenDoor { stop, thread: Some(thread) })
-}
-
-/// Serves a proxy for each MCP server behind HTTP.
-pub(super) fn pass_mcp(
-    routes: &[Route],
-    ear: &Arc<Ear>,
-    refusals: &Arc<Refusals>,
-    brake: &Arc<OnceLock<Arc<Brake>>>,
-) -> anyhow::Result<Option<OpenDoor>> {
-    if routes.is_empty() {
-        return Ok(None);
-    }
-    let runtime = runtime()?;
-    let mut serving = Vec::new();
-    let stop = CancellationToken::new();
-    for (index, route) in routes.iter().enumerate() {
-        let listener = {
-            let _inside = runtime.enter();
-            route.listener().and_then(tokio::net::TcpListener::from_std).context("failed to listen for MCP")?
-        };
-        let (ear, refusals) = (Arc::clone(ear), Arc::clone(refusals));
-        let proxy = Proxy::new(route.clone(), index, ear, refusals, loses(Arc::clone(brake)))?;
-        serving.push(runtime.spawn(Arc::new(proxy).serve(listener, stop.clone())));
-    }
-    let thread = std::thread::Builder::new()
-        .name("wk-mcp".into())
-        .spawn(move || {
-            runtime.block_on(async {
-                for served in serving {
-                    drop(served.await);
-                }
-            });
-        })
-        .context("failed to start a thread")?;
-    Ok(Some(OpenDoor { stop, thread: Some(thread) }))
-}
-
-/// Stops the agent when what it says cannot be recorded.
-fn loses(brake: Arc<OnceLock<Arc<Brake>>>) -> Box<dyn Fn(&RecordError) + Send + Sync> {
-    Box::new(move |error| {
-        if let Some(brake) = brake.get() {
-            brake.lose(&own_cause(error.to_string()));
-        }
-    })
 }
 
 /// The drain of a running session.
