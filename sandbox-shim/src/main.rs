@@ -171,6 +171,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
 }
 
 fn run(file: &File, agent: Option<String>, what: What) -> anyhow::Result<ExitCode> {
+    session::keep_memory_small();
     let What { policy, workspace, ephemeral, mcp_http, wrap, wrapped, argv } = what;
     let data = file.data()?;
     if wrap.is_some() && !wrapped {

@@ -1,11 +1,11 @@
 """What the shim itself weighs: its stripped binary, its memory with a log connected, and how long an agent waits for its first instruction.
 
-    footprint.py <wk> <wk-shim> <dir> [<rounds>] [<bootstrap of a Kafka>]
+    footprint.py <wk or log> <wk-shim> <dir> [<rounds>] [<bootstrap of a Kafka>]
 
-Memory is read five seconds after the agent stands still, and again after it has started 500 programs: all of it, what is the program's own, and what is
-the file that it was loaded from. Start-up is from the fork of `wk-shim` to the agent's first line, less the same without a shim.
+`log` is the example of wk-shim: a log and nothing else. Memory is read five seconds after the agent stands still, and again after it has started 500
+programs: all of it, what is the program's own, and what is the file that it was loaded from. Start-up is from the fork of `wk-shim` to the agent's first
+line, less the same without a shim.
 """
-import json
 import os
 import pathlib
 import statistics
@@ -13,7 +13,9 @@ import subprocess
 import sys
 import time
 
-wk, shim, folder = (pathlib.Path(argument).resolve() for argument in sys.argv[1:4])
+from services import Services
+
+program, shim, folder = (pathlib.Path(argument).resolve() for argument in sys.argv[1:4])
 rounds = int(sys.argv[4]) if len(sys.argv) > 4 else 20
 kafka = sys.argv[5] if len(sys.argv) > 5 else None
 folder.mkdir(parents=True, exist_ok=True)
@@ -24,18 +26,8 @@ stripped = folder / "wk-shim.stripped"
 subprocess.run(["strip", "-o", stripped, shim], check=True)
 print(f"size: {stripped.stat().st_size / 1e6:.1f} MB stripped, {shim.stat().st_size / 1e6:.1f} MB as built")
 
-base = [str(wk), "--data", str(data)]
-options = ["--brokers", kafka] if kafka else []
-if kafka:
-    subprocess.run([*base, "topics", "create", *options], check=True, stdout=subprocess.DEVNULL)
-out = folder / "up.out"
-services = subprocess.Popen([*base, *options, "up"], stdout=out.open("w"), stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
-while "ready;" not in out.read_text():
-    if services.poll() is not None:
-        sys.exit(f"`wk up` ended:\n{out.read_text()}")
-    time.sleep(0.1)
-log = json.loads((data / "up.json").read_text())
-run = [str(stripped), "--data", str(data), "--brokers", log["brokers"]["bootstrap"], "--registry", log["registry"]]
+services = Services(program, data, kafka)
+run = [str(stripped), "--data", str(data), "--brokers", services.brokers, "--registry", services.registry]
 run += ["run", "--policy", "observe", "--"]
 
 
@@ -79,5 +71,4 @@ try:
     said = (f"{name} {pick(times['shim']) - pick(times['bare']):.1f} ms" for name, pick in cost.items())
     print(f"start-up: {', '.join(said)} ({rounds} rounds; bare {min(times['bare']):.1f} ms; load {os.getloadavg()[0]:.1f})")
 finally:
-    services.terminate()
-    services.wait()
+    services.end()

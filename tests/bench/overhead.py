@@ -1,9 +1,11 @@
 """What the shim costs: the witness's workloads bare, under the shim, and under strace, in turn.
 
-    overhead.py <wk> <rounds> <dir>
+    overhead.py <wk> <rounds> <dir>                              log, watcher and lake on the same processors
+    overhead.py <log> <rounds> <dir> <wk-shim> [<wk-shim> …]     the log alone; each shim that is named, in the same run
+                                                                 (BENCH_KAFKA: the bootstrap of a Kafka, instead of the embedded log)
 
-Each round runs every workload once under every watch, so that whatever else the machine does falls on all of them alike. The time
-is taken inside the watch; what starting it costs is the row `start-up`, taken from outside.
+`log` is the example of wk-shim. Each round runs every workload once under every watch, so that whatever else the machine does falls on all of them alike.
+The time is taken inside the watch; what starting it costs is the row `start-up`, taken from outside. BENCH_WORK names the workloads (default: all).
 """
 import json
 import os
@@ -14,11 +16,14 @@ import subprocess
 import sys
 import time
 
-wk, rounds, folder = pathlib.Path(sys.argv[1]).resolve(), int(sys.argv[2]), pathlib.Path(sys.argv[3]).resolve()
+from services import Services
+
+program, rounds, folder = pathlib.Path(sys.argv[1]).resolve(), int(sys.argv[2]), pathlib.Path(sys.argv[3]).resolve()
+shims = [pathlib.Path(argument).resolve() for argument in sys.argv[4:]]
 here = pathlib.Path(__file__).resolve().parent
 script, timer = here.parent / "harness" / "workload", here / "timer.py"
 policy = here.parent.parent / "sandbox-shim" / "policies" / "observe.toml"
-work = ["git-clone", "cargo-build", "python-import", "find", "grep", "tar", "execs"]
+work = os.environ.get("BENCH_WORK", "git-clone git-status cargo-build python-import find grep tar execs").split()
 # The calls that the shim traps, for the strace that looks at nothing else.
 calls = (
     "open,openat,openat2,creat,execve,execveat,setsid,unlink,unlinkat,rmdir,mkdir,mkdirat,rename,renameat,renameat2,link,linkat,"
@@ -27,22 +32,17 @@ calls = (
 os.environ.update(WORKLOAD_KEEP_PYCACHE="1", WORKLOAD_FOLDERS="480")
 
 
-def up(data):
-    """Starts `wk up` and waits until it is ready."""
-    out = open(data.parent / "up.out", "w+")
-    process = subprocess.Popen([wk, "--data", data, "up"], stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
-    while "ready;" not in (data.parent / "up.out").read_text():
-        if process.poll() is not None:
-            sys.exit(f"`wk up` ended:\n{(data.parent / 'up.out').read_text()}")
-        time.sleep(0.1)
-    return process
-
-
+folder.mkdir(parents=True, exist_ok=True)
 data = folder / "data"
-watches = {
-    "bare": [],
-    "shim": [str(wk), "--data", str(data), "run", "--policy", str(policy), "--"],
-}
+services = Services(program, data, os.environ.get("BENCH_KAFKA"))
+watches = {"bare": []}
+if shims:
+    for number, shim in enumerate(shims):
+        name = "shim" if len(shims) == 1 else f"shim {number + 1}"
+        log = ["--data", str(data), "--brokers", services.brokers, "--registry", services.registry]
+        watches[name] = [str(shim), *log, "run", "--policy", str(policy), "--"]
+else:
+    watches["shim"] = [str(program), "--data", str(data), "run", "--policy", str(policy), "--"]
 if shutil.which("strace"):
     watches["strace, same calls"] = ["strace", "-f", "--seccomp-bpf", "-e", f"trace={calls}", "-o", "/dev/null"]
     watches["strace -f"] = ["strace", "-f", "-o", "/dev/null"]
@@ -52,7 +52,7 @@ else:
 
 def inside(watch, name):
     """Milliseconds of one run; one before it warms what the first run of a session has to do."""
-    warm = 1 if watch in ("bare", "shim") else 0
+    warm = 0 if watch.startswith("strace") else 1
     command = [*watches[watch], sys.executable, str(timer), str(1 + warm), str(script), name, str(folder / name)]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     lists = [line for line in done.stdout.splitlines() if line.startswith("[")]
@@ -67,12 +67,10 @@ def outside(watch):
     return (time.perf_counter() - begun) * 1000
 
 
-folder.mkdir(parents=True, exist_ok=True)
 for name in work:
     subprocess.run(["/bin/sh", script, "prepare", name, folder / name], check=True)
     subprocess.run(["/bin/sh", script, "run", name, folder / name], check=True)
 
-services = up(data)
 times = {}
 before = os.getloadavg()[0]
 try:
@@ -82,8 +80,7 @@ try:
                 taken = outside(watch) if name == "start-up" else inside(watch, name)
                 times.setdefault((name, watch), []).append(taken)
 finally:
-    services.terminate()
-    services.wait()
+    services.end()
 
 print(f"load before {before:.2f}, after {os.getloadavg()[0]:.2f}; {rounds} rounds; milliseconds, best (median); ratios of best and of median to bare")
 print(f"{'workload':14} {'bare':>18}" + "".join(f" {watch:>34}" for watch in list(watches)[1:]))

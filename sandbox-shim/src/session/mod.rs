@@ -327,6 +327,11 @@ pub fn run_session(config: &SessionConfig, started: impl FnOnce(&SessionId)) -> 
     })
 }
 
+/// Keeps the memory of this process small, for a program that is nothing but the shim. To be called before threads are started.
+pub fn keep_memory_small() {
+    crate::sys::heap::keep_small();
+}
+
 /// A name for a session that is about to begin.
 #[must_use]
 pub fn new_session() -> SessionId {

@@ -7,6 +7,7 @@
 pub(crate) mod arch;
 pub(crate) mod child;
 pub(crate) mod fs;
+pub(crate) mod heap;
 pub(crate) mod landlock;
 pub(crate) mod net;
 pub(crate) mod process;
