@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use wk_schemas::body::RecordsLost;
-use wk_schemas::{Body, Chain, Digest, Header, MAX_RECORD_BYTES, Origin, RecordId, SessionId, codec};
+use wk_schemas::{Body, Chain, Digest, Header, MAX_RECORD_BYTES, Origin, RecordId, SessionId, Timestamp, codec};
 
 pub use crate::contract::{Event, RecordError, Recorder};
 
@@ -113,6 +113,8 @@ pub struct Journal {
 #[derive(Debug)]
 struct State {
     identity: Identity,
+    /// What all records have in common, from `identity`; the rest is as the last record left it.
+    header: Header,
     chain: Chain,
     spool: Spool,
     /// The first seq that is not yet safe from a loss of power.
@@ -136,6 +138,12 @@ struct State {
 }
 
 impl State {
+    /// Changes what later records say about themselves.
+    fn become_another(&mut self, change: impl FnOnce(&mut Identity)) {
+        change(&mut self.identity);
+        self.header = header(&self.identity);
+    }
+
     /// Whether something is neither durable nor on the log.
     fn has_unflushed(&self) -> bool {
         self.durable_until.max(self.acked_until) < self.chain.next_seq
@@ -175,6 +183,7 @@ impl Journal {
         }
         let journal = Arc::new(Self {
             state: Mutex::new(State {
+                header: header(&identity),
                 identity,
                 chain,
                 spool,
@@ -255,15 +264,16 @@ impl Journal {
 
     /// Changes what later records say about the agent; `None` leaves a value as it is.
     pub fn set_agent(&self, name: Option<String>, version: Option<String>, model: Option<String>) {
-        let identity = &mut self.lock().identity;
-        identity.agent_name = name.or(identity.agent_name.take());
-        identity.agent_version = version.or(identity.agent_version.take());
-        identity.agent_model = model.or(identity.agent_model.take());
+        self.lock().become_another(|identity| {
+            identity.agent_name = name.or(identity.agent_name.take());
+            identity.agent_version = version.or(identity.agent_version.take());
+            identity.agent_model = model.or(identity.agent_model.take());
+        });
     }
 
     /// Changes what later records say about the policy in force.
     pub fn set_policy(&self, digest: String) {
-        self.lock().identity.policy_digest = Some(digest);
+        self.lock().become_another(|identity| identity.policy_digest = Some(digest));
     }
 
     /// Whether events were refused because too many wait for the log.
@@ -434,13 +444,18 @@ impl Journal {
             state.was_full = true;
             return Err(full);
         }
-        let header = header(&state.identity, id, &event);
+        let mut body = event.body;
         let mut chain = state.chain;
-        let (mut record, mut datum) = chain.seal(header, event.body);
+        let header = &mut state.header;
+        header.record_id = id;
+        header.occurred_at = event.occurred_at;
+        header.origin = event.origin;
+        header.caused_by = event.caused_by;
+        let mut datum = chain.seal_parts(header, &body);
         if datum.len() > MAX_RECORD_BYTES {
             chain = state.chain;
-            let lost = lost(record.kind(), datum.len());
-            (record, datum) = chain.seal(record.header, lost);
+            body = lost(body.kind(), datum.len());
+            datum = chain.seal_parts(&mut state.header, &body);
         }
         let seq = state.chain.next_seq;
         if let Err(error) = state.spool.append(seq, &datum, chain.last) {
@@ -449,7 +464,7 @@ impl Journal {
             return Err(RecordError::Storage { detail });
         }
         state.chain = chain;
-        state.last_kind = Some(record.kind());
+        state.last_kind = Some(body.kind());
         state.waiting_records += 1;
         state.waiting_bytes += datum.len() as u64;
         let over = self.limits.is_over(Limits::HIGH, state.waiting_records, state.waiting_bytes);
@@ -558,16 +573,16 @@ impl Recorder for Journal {
     }
 }
 
-fn header(identity: &Identity, record_id: RecordId, event: &Event) -> Header {
+fn header(identity: &Identity) -> Header {
     Header {
-        record_id,
+        record_id: RecordId(uuid::Uuid::nil()),
         session_id: identity.session_id.clone(),
         writer: WRITER.into(),
         seq: 0,
         prev_digest: Digest::ZERO,
-        occurred_at: event.occurred_at,
-        origin: event.origin,
-        caused_by: event.caused_by.clone(),
+        occurred_at: Timestamp(0),
+        origin: Origin::Unspecified,
+        caused_by: Vec::new(),
         tenant: identity.tenant.clone(),
         host: identity.host.clone(),
         agent_name: identity.agent_name.clone(),
@@ -591,8 +606,8 @@ fn lost(kind: wk_schemas::Kind, bytes: usize) -> Body {
 mod tests {
     use super::*;
     use std::process::{Command, Stdio};
+    use wk_schemas::Record;
     use wk_schemas::body::SessionResumed;
-    use wk_schemas::{Record, Timestamp};
 
     pub(crate) fn identity(session: &str) -> Identity {
         Identity {

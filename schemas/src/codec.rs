@@ -15,9 +15,16 @@ pub const MAX_RECORD_BYTES: usize = 900_000;
 /// Encodes a record canonically: an Avro datum of the schema in [`crate::SCHEMA`], without framing.
 #[must_use]
 pub fn encode(record: &Record) -> Vec<u8> {
-    let mut out = Vec::with_capacity(512);
-    record.header.write(record.kind(), &mut out);
-    record.body.write(&mut out);
+    encode_parts(&record.header, &record.body)
+}
+
+/// As [`encode`], of a record whose parts are kept apart.
+#[must_use]
+pub fn encode_parts(header: &Header, body: &Body) -> Vec<u8> {
+    // Nearly all records of a session are shorter.
+    let mut out = Vec::with_capacity(1024);
+    header.write(body.kind(), &mut out);
+    body.write(&mut out);
     out
 }
 

@@ -101,12 +101,17 @@ impl Chain {
 
     /// Gives a record its place, encodes it, and moves on. What `header` says of seq and `prev_digest` is replaced.
     pub fn seal(&mut self, mut header: Header, body: Body) -> (Record, Vec<u8>) {
+        let datum = self.seal_parts(&mut header, &body);
+        (Record { header, body }, datum)
+    }
+
+    /// As [`Chain::seal`], for a writer that keeps its header from one record to the next.
+    pub fn seal_parts(&mut self, header: &mut Header, body: &Body) -> Vec<u8> {
         header.seq = self.next_seq;
         header.prev_digest = self.last;
-        let record = Record { header, body };
-        let datum = codec::encode(&record);
+        let datum = codec::encode_parts(header, body);
         *self = Self { next_seq: self.next_seq + 1, last: Digest::of(&datum) };
-        (record, datum)
+        datum
     }
 
     /// Checks that a record follows here, and moves on when it does.

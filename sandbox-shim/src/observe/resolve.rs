@@ -4,6 +4,7 @@
 //! found can be outdated when the agent wants it to be: the floor does not rest on it, and what the shim does itself is checked
 //! again on the open handle.
 
+use super::bases::Bases;
 use super::request::Place;
 use crate::sys::fs;
 use std::collections::HashMap;
@@ -35,6 +36,7 @@ pub(crate) struct Resolved {
 /// Remembered folders.
 #[derive(Debug, Default)]
 pub(crate) struct Resolver {
+    bases: Bases,
     folders: HashMap<OsString, (PathBuf, Instant)>,
     has_links: bool,
     unsettled_until: Option<Instant>,
@@ -80,9 +82,15 @@ impl Resolver {
         let whole = if given.is_absolute() {
             given.to_owned()
         } else {
-            let base = base(thread, place.directory, !place.path.is_empty())?;
+            let base = self.bases.of(thread, place.directory, !place.path.is_empty())?;
             if place.path.is_empty() {
                 return Ok(Resolved { in_proc: base.starts_with("/proc"), name: base.clone(), real: base });
+            }
+            if is_one_name(&place.path) && base.is_absolute() && !base.starts_with("/proc") {
+                // The kernel has just said where the folder really is.
+                let name = base.join(given);
+                let real = if follow { self.end(&base, name.clone(), LINKS_MAX, now) } else { name.clone() };
+                return Ok(outside_proc(name, real));
             }
             base.join(given)
         };
@@ -92,11 +100,7 @@ impl Resolver {
             return Ok(Resolved { in_proc: real.starts_with("/proc"), name, real });
         }
         let real = self.real(&whole, &name, follow, LINKS_MAX, now);
-        if real.starts_with("/proc") {
-            // A link such as /dev/stdin leads into /proc/self, which is the shim's own when the shim follows it.
-            return Ok(Resolved { real: name.clone(), name, in_proc: true });
-        }
-        Ok(Resolved { name, real, in_proc: false })
+        Ok(outside_proc(name, real))
     }
 
     fn real(&mut self, whole: &Path, name: &Path, follow: bool, links: u8, now: Instant) -> PathBuf {
@@ -112,9 +116,11 @@ impl Resolver {
             return at;
         }
         let ends_in_slash = whole.as_os_str().as_bytes().ends_with(b"/");
-        if !follow && !ends_in_slash {
-            return at;
-        }
+        if follow || ends_in_slash { self.end(&folder, at, links, now) } else { at }
+    }
+
+    /// Where `at`, a name in the real folder `folder`, leads when it is followed.
+    fn end(&mut self, folder: &Path, at: PathBuf, links: u8, now: Instant) -> PathBuf {
         let Ok(path) = CString::new(at.as_os_str().as_bytes()) else { return at };
         let mut buffer = [0_u8; 4096];
         let Ok(length) = fs::read_link(&path, &mut buffer) else { return at };
@@ -147,22 +153,23 @@ impl Resolver {
     }
 }
 
+/// A name that does not lie in `/proc`, with where it leads.
+fn outside_proc(name: PathBuf, real: PathBuf) -> Resolved {
+    if real.starts_with("/proc") {
+        // A link such as /dev/stdin leads into /proc/self, which is the shim's own when the shim follows it.
+        return Resolved { real: name.clone(), name, in_proc: true };
+    }
+    Resolved { name, real, in_proc: false }
+}
+
 fn open_name(path: &Path, flags: i32) -> io::Result<PathBuf> {
     let path = CString::new(path.as_os_str().as_bytes())?;
     name_of(fs::open(&path, flags)?.as_fd())
 }
 
-/// The directory that a relative path is meant against.
-fn base(thread: i32, directory: i32, must_be_directory: bool) -> io::Result<PathBuf> {
-    let bad = || io::Error::from_raw_os_error(libc::EBADF);
-    if directory == libc::AT_FDCWD {
-        return link(&format!("/proc/{thread}/cwd"));
-    }
-    if directory < 0 {
-        return Err(bad());
-    }
-    let base = link(&format!("/proc/{thread}/fd/{directory}")).map_err(|_| bad())?;
-    if must_be_directory && !base.is_absolute() { Err(io::Error::from_raw_os_error(libc::ENOTDIR)) } else { Ok(base) }
+/// Whether a path is the name of something in a folder, and nothing else.
+fn is_one_name(path: &[u8]) -> bool {
+    !path.contains(&b'/') && !matches!(path, b"" | b"." | b"..")
 }
 
 /// The same path with `.` and `..` taken out by their text.
@@ -273,6 +280,27 @@ mod tests {
             assert_eq!(found.name, without_dots(&root.join(path)), "{path}");
         }
         assert_eq!(resolve(&mut resolver, &root.join("file_link"), false).real, root.join("file_link"));
+    }
+
+    #[test]
+    fn a_name_in_an_open_folder_leads_where_the_same_path_said_whole_does() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        std::fs::create_dir(root.join("real")).unwrap();
+        std::fs::write(root.join("real/file"), "").unwrap();
+        std::os::unix::fs::symlink("file", root.join("real/link")).unwrap();
+        std::os::unix::fs::symlink("real", root.join("folder_link")).unwrap();
+        let open = std::fs::File::open(root.join("folder_link")).unwrap();
+        let directory = std::os::fd::AsRawFd::as_raw_fd(&open);
+        let mut resolver = Resolver::default();
+        for text in ["file", "link", "new", "..", ".", "file/", "./link", "../folder_link/link"] {
+            for follow in [false, true] {
+                let place = Place { directory, path: text.as_bytes().to_vec() };
+                let found = resolver.resolve(me(), &place, follow, crate::clock::instant()).unwrap();
+                let whole = resolve(&mut resolver, &root.join("real").join(text), follow);
+                assert_eq!(found, whole, "{text} {follow}");
+            }
+        }
     }
 
     #[test]

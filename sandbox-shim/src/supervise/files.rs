@@ -30,8 +30,12 @@ pub(super) struct Access {
 
 impl Access {
     pub(super) fn new(operation: FileOperation, at: &Resolved, flags: i64) -> Self {
-        let target = (at.real != at.name).then(|| at.real.clone());
-        Self { operation, name: at.name.clone(), target, flags }
+        Self::of(operation, at.clone(), flags)
+    }
+
+    fn of(operation: FileOperation, at: Resolved, flags: i64) -> Self {
+        let target = (at.real.as_os_str() != at.name.as_os_str()).then_some(at.real);
+        Self { operation, name: at.name, target, flags }
     }
 }
 
@@ -70,7 +74,6 @@ impl Core {
         if !self.is_waiting(call) {
             return Ok(None);
         }
-        let access = Access::new(operation, &at, i64::from(flags));
         let verdict = self.refuse_reaching_past(process, &at, writes).unwrap_or_else(|| self.file_verdict(&at, writes));
         let carried = !at.in_proc
             && !self.floor_allows(|floor| {
@@ -81,7 +84,8 @@ impl Core {
             // What openat2 promises about the way to the file, the shim cannot keep; callers fall back to openat.
             return Ok(Some(Answer::Error(libc::ENOSYS)));
         }
-        let real = at.real;
+        let real = if carried { at.real.clone() } else { PathBuf::new() };
+        let access = Access::of(operation, at, i64::from(flags));
         let carry: Option<Carry> = carried.then(|| -> Carry {
             Box::new(move |core, umask| {
                 core.refuse_protected(&real)?;

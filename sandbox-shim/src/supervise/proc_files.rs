@@ -34,6 +34,9 @@ impl Core {
 
 /// Whose memory a path in `/proc` is, if it is one's.
 fn owner_of_memory(name: &Path) -> Option<&str> {
+    if !name.starts_with("/proc") {
+        return None;
+    }
     let parts: Vec<&str> = name
         .components()
         .map(|part| match part {

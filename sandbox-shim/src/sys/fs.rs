@@ -39,6 +39,18 @@ pub(crate) fn read_link(path: &CStr, buffer: &mut [u8]) -> io::Result<usize> {
     super::check_size(result)
 }
 
+/// As [`read_link`], of a link below `directory`.
+///
+/// # Errors
+/// `EINVAL` when it is not a link.
+pub(crate) fn read_link_at(directory: BorrowedFd<'_>, path: &CStr, buffer: &mut [u8]) -> io::Result<usize> {
+    // SAFETY: the kernel writes at most `buffer.len()` bytes into `buffer`; `path` ends in a zero byte; the directory is open while
+    // borrowed.
+    let result =
+        unsafe { libc::readlinkat(directory.as_raw_fd(), path.as_ptr(), buffer.as_mut_ptr().cast(), buffer.len()) };
+    super::check_size(result)
+}
+
 /// Renames between two directories, with the flags of `renameat2`.
 ///
 /// # Errors
