@@ -119,6 +119,12 @@ impl Schema {
         difference::between(&self.fields, &other.fields)
     }
 
+    /// Whether this program knows everything that a record of this schema can say: it is its own, or an older one.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        difference::is_within(&self.fields, &Self::ours().fields)
+    }
+
     /// Proves that `datum` is exactly one canonical record of this schema; returns what places it, and its kind's place among [`Schema::kinds`].
     ///
     /// [`HeaderView::kind`] is unspecified for a kind that this program does not know.

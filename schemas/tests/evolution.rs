@@ -57,6 +57,26 @@ fn newer() -> String {
     })
 }
 
+#[test]
+fn a_schema_is_known_when_this_program_knows_all_that_it_can_say() {
+    let known = |text: &str| Schema::parse(text).unwrap().is_known();
+    assert!(Schema::ours().is_known() && Schema::first().is_known());
+    assert!(!known(&newer()));
+    // One thing more is enough, wherever it is; one thing less is an older version.
+    assert!(!known(&with(|schema| {
+        let more = json!({"name": "nice", "type": ["null", "int"], "default": null});
+        field(schema, "session_started")["type"][1]["fields"].as_array_mut().unwrap().push(more);
+    })));
+    assert!(!known(&with(|schema| {
+        field(schema, "origin")["type"]["symbols"].as_array_mut().unwrap().push(json!("SATELLITE"));
+    })));
+    assert!(known(&with(|schema| {
+        let last = fields(schema).pop().unwrap();
+        let symbols = field(schema, "kind")["type"]["symbols"].as_array_mut().unwrap();
+        symbols.retain(|symbol| *symbol != last["name"]);
+    })));
+}
+
 /// A record of ours as the next version says it, with the new fields set.
 fn as_newer(datum: &[u8], origin: &str) -> Vec<u8> {
     let (ours, newer) = (stock(SCHEMA), stock(&newer()));

@@ -9,6 +9,7 @@ use crate::merkle::blocks::Blocks;
 use crate::merkle::records::record_leaf;
 use crate::merkle::tree;
 use crate::offsets::{Range, Source};
+use crate::rollup::{Bounds, Rollups};
 use crate::rows::{self, Decoder, Encoder, Row, RowsError};
 use crate::stats::{self, Stats};
 use arrow::array::RecordBatch;
@@ -113,7 +114,7 @@ impl Commit {
                 schemas.push(Arc::clone(schema));
             }
         }
-        let files = piles.into_values().map(|rows| seal(rows, at, id, Order::Time)).collect::<Result<_, _>>()?;
+        let files = piles.into_values().map(|rows| seal(rows, at, id, Order::Time, None)).collect::<Result<_, _>>()?;
         Ok(Self { id, at, ranges, files, schemas })
     }
 
@@ -188,7 +189,15 @@ fn incomplete(range: &Range) -> PrepareError {
 const PIECE: (usize, usize) = (8192, 32 << 20);
 
 /// Makes one data file out of the rows of one day and one schema, piece after piece: what a file takes in memory beside its rows does not grow with them.
-pub(crate) fn seal(mut rows: Vec<Row>, at: Timestamp, id: Uuid, order: Order) -> Result<NewFile, PrepareError> {
+///
+/// With `rollups` the file keeps roll-ups of them that are within those bounds.
+pub(crate) fn seal(
+    mut rows: Vec<Row>,
+    at: Timestamp,
+    id: Uuid,
+    order: Order,
+    rollups: Option<&Bounds>,
+) -> Result<NewFile, PrepareError> {
     layout::sort(&mut rows, order);
     let stats = stats::gather(&rows);
     let sessions = rows.iter().map(Row::session_id).collect::<HashSet<_>>().len();
@@ -205,13 +214,21 @@ pub(crate) fn seal(mut rows: Vec<Row>, at: Timestamp, id: Uuid, order: Order) ->
         rest = after;
     }
     let day = layout::day(rows[0].recorded_at);
+    let rolled_up = match rollups {
+        Some(bounds) => Rollups::of(&rows, bounds)?,
+        None => None,
+    };
     drop(rows);
+    let rollups = rolled_up.map(|parts| file.keep(&parts)).transpose()?;
     let roots = blocks.into_roots();
     let bytes = Bytes::from(file.finish(&roots)?);
     let path = layout::file_path(&day, &stats.held, id, order);
     let mut add = add(&path, &day, &bytes, &stats, tree::root(&roots), at);
     if of != Schema::first() {
         add.tags.insert(tag::SCHEMA.to_owned(), of.fingerprint().to_hex());
+    }
+    if let Some(places) = rollups {
+        add.tags.insert(tag::ROLLUPS.to_owned(), places.to_string());
     }
     Ok(NewFile { path, bytes, add })
 }

@@ -20,6 +20,7 @@ use crate::lake::{DataFile, OpenError, Snapshot, Version};
 use crate::layout::{Order, ROW_GROUP_ROWS};
 use crate::merkle::records::record_leaf;
 use crate::merkle::tree::Edge;
+use crate::rollup::Bounds;
 use crate::rows::Row;
 use crate::verify::{read_each, read_leaves};
 use crate::writer::{CommitError, Writer};
@@ -39,11 +40,13 @@ pub struct Limits {
     pub files_max: usize,
     /// All records of a compaction are in memory at once.
     pub rows_max: u64,
+    /// Roll-ups that are larger are not kept.
+    pub rollups: Bounds,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { files_min: 64, files_max: 150, rows_max: 2 * ROW_GROUP_ROWS as u64 }
+        Self { files_min: 64, files_max: 150, rows_max: 2 * ROW_GROUP_ROWS as u64, rollups: Bounds::default() }
     }
 }
 
@@ -129,7 +132,7 @@ fn take(files: &[&Arc<DataFile>], limits: &Limits) -> Vec<Arc<DataFile>> {
     fits.map(|(_, file)| Arc::clone(file)).collect()
 }
 
-/// Reads the files and writes their records, in memory, as one file in the order of sessions.
+/// Reads the files and writes their records, in memory, as one file in the order of sessions, with roll-ups of them ([`crate::rollup`]).
 ///
 /// `inputs` are files of one day, whose records were written with one schema. The same arguments give the same bytes.
 ///
@@ -144,6 +147,16 @@ pub async fn prepare(
     id: Uuid,
     at: Timestamp,
 ) -> Result<Rewrite, CompactError> {
+    prepare_within(files, inputs, id, at, Bounds::default()).await
+}
+
+async fn prepare_within(
+    files: &Files,
+    inputs: Vec<Arc<DataFile>>,
+    id: Uuid,
+    at: Timestamp,
+    rollups: Bounds,
+) -> Result<Rewrite, CompactError> {
     assert!(
         !inputs.is_empty() && inputs.iter().all(|file| (&file.day, file.schema) == (&inputs[0].day, inputs[0].schema)),
         "a compaction takes files of one day and one schema"
@@ -154,14 +167,19 @@ pub async fn prepare(
         let damaged = |reason: &str| CompactError::Damaged { path: file.path.clone(), reason: reason.to_owned() };
         read.push((Arc::clone(file), bytes.ok_or_else(|| damaged("it is not there"))?));
     }
-    let work = move || rewrite(read, id, at);
+    let work = move || rewrite(read, id, at, &rollups);
     let (file, records, digest) = tokio::task::spawn_blocking(work)
         .await
         .map_err(|e| FilesError::Read { path: "a compaction".into(), source: e.into() })??;
     Ok(Rewrite { id, at, inputs, file, records, digest })
 }
 
-fn rewrite(read: Vec<(Arc<DataFile>, Bytes)>, id: Uuid, at: Timestamp) -> Result<(NewFile, u64, Digest), CompactError> {
+fn rewrite(
+    read: Vec<(Arc<DataFile>, Bytes)>,
+    id: Uuid,
+    at: Timestamp,
+    rollups: &Bounds,
+) -> Result<(NewFile, u64, Digest), CompactError> {
     let mut all = Vec::new();
     for (file, bytes) in read {
         let damaged = |reason: String| CompactError::Damaged { path: file.path.clone(), reason };
@@ -176,7 +194,7 @@ fn rewrite(read: Vec<(Arc<DataFile>, Bytes)>, id: Uuid, at: Timestamp) -> Result
     }
     let digest = sorted_root(all.iter().map(leaf).collect());
     let records = all.len() as u64;
-    Ok((seal(all, at, id, Order::Session)?, records, digest))
+    Ok((seal(all, at, id, Order::Session, Some(rollups))?, records, digest))
 }
 
 /// Every record of a data file, with its place, and the root over them.
@@ -240,7 +258,7 @@ impl Writer {
     ) -> Result<Option<(Version, Rewrite)>, CompactError> {
         let snapshot = self.lake().refresh().await?;
         let Some(inputs) = plan(&snapshot, skipped, today, limits) else { return Ok(None) };
-        let rewrite = match prepare(self.lake().files(), inputs, id, at).await {
+        let rewrite = match prepare_within(self.lake().files(), inputs, id, at, limits.rollups).await {
             // A file that has left the table while it was read is not damaged: its day was removed.
             Err(CompactError::Damaged { path, .. })
                 if !self.lake().refresh().await?.files.iter().any(|file| file.path == path) =>

@@ -33,6 +33,8 @@ pub mod tag {
     pub const SESSION: &str = "session";
     /// Fingerprint of the schema that the file's records were written with, hex, when it is not the first that was released.
     pub const SCHEMA: &str = "watchkeeper.schema";
+    /// Where in the file its roll-ups are, when it has any; see [`crate::rollup`].
+    pub const ROLLUPS: &str = "watchkeeper.rollups";
     /// In a checkpoint: the commit that brought the file.
     pub const VERSION: &str = "watchkeeper.version";
 }

@@ -11,6 +11,7 @@ use crate::delta::{self, Action, Add, MetaData, tag};
 use crate::files::{Files, FilesError, PutNew};
 use crate::layout::Order;
 use crate::offsets::Offsets;
+use crate::rollup::Places;
 use crate::rows::{self, Columns};
 use crate::stats::Stats;
 use bytes::Bytes;
@@ -82,6 +83,8 @@ pub struct DataFile {
     pub order: Order,
     /// Fingerprint of the schema that its records were written with; `None` for the first that was released.
     pub schema: Option<Digest>,
+    /// Where in it the roll-ups of its records are, if it keeps some.
+    pub rollups: Option<Places>,
 }
 
 /// The lake could not be read.
@@ -464,6 +467,7 @@ impl DataFile {
                 None => None,
             },
             order: if tag(tag::ORDER) == Some(tag::SESSION) { Order::Session } else { Order::Time },
+            rollups: tag(tag::ROLLUPS).map(Places::read),
             stats,
             version,
         })

@@ -11,12 +11,14 @@
 //! ```text
 //! records/day=2026-11-21/sessions-5f3a9c01….parquet     what a compaction wrote: sorted by session, then seq
 //! ```
-//! Such a file is large and is kept, so it has bloom filters on the texts that people look for, too ([`NEEDLES`]).
+//! Such a file is large and is kept, so it has bloom filters on the texts that people look for, too ([`NEEDLES`]), and roll-ups of its records behind the
+//! last column ([`crate::rollup`]).
 //!
 //! A file of either kind keeps the roots over blocks of its records ([`crate::merkle::blocks`]), and its pages are small: one record is read, and
 //! proven, without the rest.
 
 use crate::merkle::blocks::BLOCK_ROWS;
+use crate::rollup::{Encoded, Places};
 use crate::rows::{KindName, Row};
 use crate::stats::{Held, Stats};
 use arrow::array::RecordBatch;
@@ -156,6 +158,17 @@ impl FileWriter {
         self.0.write(batch)
     }
 
+    /// Puts roll-ups behind the last column. No rows come after them.
+    pub(crate) fn keep(&mut self, rollups: &Encoded) -> Result<Places, ParquetError> {
+        self.0.flush()?;
+        let places = rollups.places(self.0.bytes_written() as u64);
+        for part in rollups.bytes() {
+            self.0.write_all(part)?;
+        }
+        self.0.append_key_value_metadata(KeyValue::new(ROLLUPS_KEY.to_owned(), places.to_string()));
+        Ok(places)
+    }
+
     /// The whole file, with the root over each block of its records if they are several.
     pub(crate) fn finish(mut self, blocks: &[Digest]) -> Result<Vec<u8>, ParquetError> {
         if blocks.len() > 1 {
@@ -237,6 +250,20 @@ const SCHEMA_TEXT_KEY: &str = "watchkeeper.schema.avsc";
 /// The value of [`SCHEMA_KEY`] for the first schema that was released: every version of this program has it built in.
 const FIRST: &str = "v1";
 
+/// Where a file says where its roll-ups are; see [`crate::rollup`].
+const ROLLUPS_KEY: &str = "watchkeeper.rollups";
+
+/// What a file says of where its roll-ups are.
+pub(crate) fn rollups_of(file: &FileMetaData) -> Option<&str> {
+    value(file, ROLLUPS_KEY)
+}
+
+/// What a file says under a key of its own.
+fn value<'a>(file: &'a FileMetaData, key: &str) -> Option<&'a str> {
+    let pair = file.key_value_metadata()?.iter().find(|pair| pair.key == key)?;
+    pair.value.as_deref()
+}
+
 fn schema_metadata(of: &Schema) -> Vec<KeyValue> {
     if *of == *Schema::first() {
         return vec![KeyValue::new(SCHEMA_KEY.to_owned(), FIRST.to_owned())];
@@ -252,11 +279,7 @@ fn schema_metadata(of: &Schema) -> Vec<KeyValue> {
 /// # Errors
 /// What is wrong with it, in words.
 pub(crate) fn schema_of(file: &FileMetaData) -> Result<Arc<Schema>, String> {
-    let value = |key: &str| {
-        let pair = file.key_value_metadata()?.iter().find(|pair| pair.key == key)?;
-        pair.value.as_deref()
-    };
-    match (value(SCHEMA_KEY), value(SCHEMA_TEXT_KEY)) {
+    match (value(file, SCHEMA_KEY), value(file, SCHEMA_TEXT_KEY)) {
         (None | Some(FIRST), None) => Ok(Schema::first()),
         (Some(said), Some(text)) => {
             let schema = Schema::parse(text).map_err(|e| format!("the schema that it carries is none: {e}"))?;

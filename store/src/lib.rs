@@ -27,6 +27,7 @@ pub mod publish;
 pub mod read;
 pub mod replayed;
 pub mod retention;
+pub mod rollup;
 pub mod rows;
 pub mod stats;
 pub mod verify;

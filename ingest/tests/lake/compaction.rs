@@ -10,6 +10,7 @@ use wk_ingest::{Config, compact};
 use wk_store::Lake;
 use wk_store::layout::Order;
 use wk_store::read::{Place, each};
+use wk_store::rollup::Part;
 
 /// Looks often, and finds something to do soon.
 fn eager() -> Config {
@@ -61,6 +62,15 @@ async fn a_lake_that_compacts_itself_while_it_is_written_to_holds_what_one_holds
     cancel.cancel();
     assert_eq!(ingesting.await.unwrap().unwrap().rows, 700);
     compacting.await.unwrap();
+
+    // What was compacted keeps its roll-ups.
+    let files = Lake::open(&stage.lake()).await.unwrap().snapshot().files.clone();
+    for file in files.iter().filter(|file| file.order == Order::Session) {
+        assert!(
+            file.rollups.as_ref().is_some_and(|kept| Part::ALL.iter().all(|part| kept.of(*part).is_some())),
+            "{file:?}"
+        );
+    }
 
     let plain = stage.lake().with_file_name("plain");
     stage.ingest(eager(), writer(&plain).await).run(to_the_end()).await.unwrap();

@@ -9,6 +9,25 @@ pub(super) fn between(these: &[Field], known: &[Field]) -> Vec<String> {
     found
 }
 
+/// Whether all that the first can say is among what the second can: every field, and every symbol of an enum.
+pub(super) fn is_within(these: &[Field], known: &[Field]) -> bool {
+    these.iter().all(|(name, _, this)| {
+        known.iter().find(|(known, ..)| known == name).is_some_and(|(_, _, known)| shape_is_within(this, known))
+    })
+}
+
+fn shape_is_within(this: &Shape, known: &Shape) -> bool {
+    match (this, known) {
+        (Shape::Optional(this), Shape::Optional(known)) | (Shape::Array(this), Shape::Array(known)) => {
+            shape_is_within(this, known)
+        }
+        (Shape::Record(_, _, these), Shape::Record(_, _, known)) => is_within(these, known),
+        (Shape::Enum(_, these), Shape::Enum(_, known)) => these.iter().all(|this| known.contains(this)),
+        (Shape::Primitive(this, logical), Shape::Primitive(known, other)) => (this, logical) == (known, other),
+        _ => false,
+    }
+}
+
 fn records(path: &str, these: &[Field], known: &[Field], found: &mut Vec<String>) {
     for (name, _, shape) in these {
         let path = join(path, name);

@@ -10,6 +10,8 @@ pub use decode::{Decoder, decode};
 pub use encode::Encoder;
 pub use schema::{DAY, PLACE, doc, schema};
 
+pub(crate) use schema::micros;
+
 use bytes::Bytes;
 use std::sync::Arc;
 use wk_schemas::avro::Input;

@@ -73,7 +73,7 @@ fn inner(shape: &Shape) -> &[wk_schemas::avro::Field] {
     }
 }
 
-pub(super) fn micros() -> DataType {
+pub(crate) fn micros() -> DataType {
     DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
 }
 

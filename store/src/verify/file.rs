@@ -2,6 +2,7 @@
 
 use super::bounds::Bounds;
 use super::report::{Class, Finding};
+use super::rollups::Again;
 use super::scope::Scope;
 use crate::lake::DataFile;
 use crate::layout::{FALSE_BLOCKS, blocks_of, read_blocks, schema_of};
@@ -87,7 +88,8 @@ fn check_for(file: &DataFile, bytes: &Bytes, scope: Option<&Scope>) -> Content {
         let size = file.size;
         invalid(format!("{} bytes with SHA-256 {found}, the commit says {size} with {}", bytes.len(), file.sha256));
     }
-    let read = match read(bytes, scope) {
+    let mut again = Again::begin(file, bytes);
+    let read = match read(bytes, scope, &mut again) {
         Ok(read) => read,
         Err(reason) => {
             invalid(format!("not readable: {reason}"));
@@ -111,6 +113,7 @@ fn check_for(file: &DataFile, bytes: &Bytes, scope: Option<&Scope>) -> Content {
         let (found, said) = (read.schema.fingerprint(), file.schema.unwrap_or(first));
         invalid(format!("its records were written with the schema {found}, the commit says {said}"));
     }
+    content.findings.extend(again.finish(file, bytes));
     content.schema = Some(read.schema);
     content.rows = read.rows;
     content.seen = read.seen;
@@ -130,7 +133,7 @@ struct Read {
     schema: Arc<Schema>,
 }
 
-fn read(bytes: &Bytes, scope: Option<&Scope>) -> Result<Read, String> {
+fn read(bytes: &Bytes, scope: Option<&Scope>, again: &mut Again) -> Result<Read, String> {
     let mut blocks = Blocks::default();
     let mut bounds = Bounds::default();
     let mut texts = Texts::default();
@@ -140,6 +143,7 @@ fn read(bytes: &Bytes, scope: Option<&Scope>) -> Result<Read, String> {
         blocks.push(leaf);
         let (header, kind) = schema.walk(datum).map_err(|e| format!("{source}@{offset}: {e}"))?;
         bounds.take(source, offset, recorded_at, &header, &schema.kinds()[kind]);
+        again.take(schema, datum)?;
         let Some(scope) = scope else {
             leaves.push(leaf);
             return Ok(());

@@ -8,6 +8,7 @@
 //! derived      each Delta checkpoint says what the commits that it sums up say, because readers begin with it
 //! files        SHA-256 and size; the root over the records, each encoded again from its columns; statistics that hold every record
 //! compactions  the files that one adds hold the records of those that it takes out, each once; no file is taken out twice
+//! roll-ups     what a file keeps of its records in sum is what they give
 //! removals     each is signed by somebody who may, under no hold; its ledger says of files and chains what the commits and the records around say
 //! chains       seq of (topic, session, writer) without a gap, each record naming the digest of the one before
 //! ```
@@ -30,6 +31,7 @@ mod log;
 mod outside;
 mod removed;
 mod report;
+mod rollups;
 mod scope;
 mod strays;
 mod tally;

@@ -32,7 +32,7 @@ async fn fill(folder: &Path) -> Writer {
 }
 
 fn limits() -> Limits {
-    Limits { files_min: 4, files_max: 8, rows_max: 1000 }
+    Limits { files_min: 4, files_max: 8, rows_max: 1000, ..Limits::default() }
 }
 
 async fn report(folder: &Path) -> Report {
@@ -135,7 +135,7 @@ async fn a_day_that_is_over_becomes_few_files_and_then_there_is_nothing_to_do() 
 async fn a_file_that_is_over_the_limit_alone_is_taken_alone_and_written_once() {
     let dir = tempfile::tempdir().unwrap();
     let mut writer = fill(dir.path()).await;
-    let small = Limits { files_min: 100, files_max: 8, rows_max: 1 };
+    let small = Limits { files_min: 100, files_max: 8, rows_max: 1, ..Limits::default() };
     for number in 0..u128::from(COMMITS) {
         let inputs = compact::plan(&writer.lake().snapshot(), &BTreeSet::new(), "2026-10-27", &small).unwrap();
         assert_eq!(inputs.len(), 1);
@@ -257,7 +257,7 @@ async fn ingesting(folder: std::path::PathBuf) {
 /// Compacts until the last commit has been made and nothing is left to do; gives how many compactions went in.
 async fn compacting(folder: std::path::PathBuf, number: u128) -> u32 {
     let mut writer = writer(&folder).await;
-    let small = Limits { files_min: 3, files_max: 5, rows_max: 12 };
+    let small = Limits { files_min: 3, files_max: 5, rows_max: 12, ..Limits::default() };
     let (mut made, mut tried) = (0, 0);
     loop {
         let snapshot = writer.lake().refresh().await.unwrap();

@@ -9,5 +9,6 @@ mod evolution;
 mod faults;
 mod others;
 mod proof;
+mod rollups;
 mod rows;
 mod verify;

@@ -14,7 +14,7 @@ use wk_store::verify::{Class, Scope};
 use wk_store::{Lake, Writer};
 
 /// The untouched lake, both of its days compacted: commit 5 has replaced the three files of the first, commit 6 that of the second.
-async fn compacted() -> Stage {
+pub(crate) async fn compacted() -> Stage {
     let mut stage = Stage::new().await;
     let mut writer = Writer::open(Lake::open(stage.dir.path()).await.unwrap(), key()).await.unwrap();
     for number in 71.. {
@@ -28,7 +28,7 @@ async fn compacted() -> Stage {
     stage
 }
 
-const FILE_5: &str = "commit 5: records/day=2026-10-26/sessions-00000047000000000000000000000000.parquet: ";
+pub(crate) const FILE_5: &str = "commit 5: records/day=2026-10-26/sessions-00000047000000000000000000000000.parquet: ";
 
 const OTHERS_5: &str =
     "commit 5: it says other things of the files that it adds than was said of those that it takes out";

@@ -22,4 +22,5 @@ mod compacted;
 mod derived;
 mod insider;
 mod removed;
+mod rollups;
 mod stage;

@@ -217,7 +217,7 @@ impl Stage {
         fs::write(path, out).unwrap();
     }
 
-    /// Makes a commit say what its file is now: size, digest, root.
+    /// Makes a commit say what its file is now: size, digest, root; and no roll-ups, because a file that was encoded anew keeps none.
     pub(crate) fn reseal(&self, version: u64) {
         let bytes = fs::read(self.file(version)).unwrap();
         let root = root(&bytes);
@@ -225,6 +225,7 @@ impl Stage {
             add["size"] = bytes.len().into();
             add["tags"]["watchkeeper.sha256"] = Digest::of(&bytes).to_hex().into();
             add["tags"]["watchkeeper.merkleRoot"] = root.to_hex().into();
+            add["tags"].as_object_mut().unwrap().remove("watchkeeper.rollups");
         });
     }
 
