@@ -7,6 +7,7 @@ use crate::guard;
 use crate::limits::Limits;
 use crate::needle::narrow;
 use crate::records::{Pinned, Records, STORE};
+use crate::rolled;
 use crate::schema::{file_schema, viewed};
 use crate::stop::{Stop, stoppable};
 use crate::views;
@@ -328,6 +329,8 @@ fn context(lake: &Lake, config: &Config, threads: usize) -> Result<SessionContex
     let context = SessionContext::new_with_state(state);
     guard::disarm(&context)?;
     context.register_udf(views::ordinals());
+    let catalog = context.catalog(CATALOG).expect("made with the context");
+    catalog.register_schema(rolled::SCHEMA, rolled::tables(&store, &file_schema())?)?;
     context.register_table(TableReference::bare("records"), Arc::new(Records::new(store, file_schema())))?;
     Ok(context)
 }
@@ -346,8 +349,10 @@ fn wider(
         return Ok(None);
     }
     let schema = MemorySchemaProvider::new();
-    schema.register_table("records".into(), Arc::new(Records::new(store, viewed(&all.schema()))))?;
+    let all = viewed(&all.schema());
     let catalog = MemoryCatalogProvider::new();
+    catalog.register_schema(rolled::SCHEMA, rolled::tables(&store, &all)?)?;
+    schema.register_table("records".into(), Arc::new(Records::new(store, all)))?;
     catalog.register_schema(SCHEMA, Arc::new(schema))?;
     let catalogs = MemoryCatalogProviderList::new();
     catalogs.register_catalog(CATALOG.into(), Arc::new(catalog));

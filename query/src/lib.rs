@@ -20,6 +20,7 @@ mod needle;
 mod prune;
 mod records;
 pub mod render;
+mod rolled;
 pub mod saved;
 mod schema;
 pub mod shell;

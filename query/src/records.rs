@@ -7,6 +7,7 @@
 
 use crate::error::TooMuch;
 use crate::prune::prune;
+use crate::rolled::place;
 use crate::schema::day;
 use arrow::datatypes::{Schema, SchemaRef};
 use async_trait::async_trait;
@@ -22,11 +23,13 @@ use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::table_schema::TableSchema;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
+use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use object_store::ObjectStore;
 use object_store::path::Path;
 use std::sync::Arc;
+use wk_store::rollup::Part;
 use wk_store::{DataFile, Snapshot};
 
 /// Where the lake's files are registered with the engine; nothing else is.
@@ -44,13 +47,20 @@ pub(crate) struct Pinned {
 pub(crate) struct Records {
     schema: TableSchema,
     store: Arc<dyn ObjectStore>,
+    /// Only the files that do not keep this part of a roll-up.
+    beside: Option<Part>,
 }
 
 impl Records {
     /// The table with these columns, and its day.
     pub(crate) fn new(store: Arc<dyn ObjectStore>, columns: SchemaRef) -> Self {
         let schema = TableSchema::builder(columns).with_table_partition_cols(vec![Arc::new(day())]).build();
-        Self { schema, store }
+        Self { schema, store, beside: None }
+    }
+
+    /// The table without the files that keep this part of a roll-up; see [`crate::rolled`].
+    pub(crate) fn beside(self, part: Part) -> Self {
+        Self { beside: Some(part), ..self }
     }
 
     fn columns(&self) -> &SchemaRef {
@@ -83,13 +93,10 @@ impl TableProvider for Records {
         let Some(pinned) = state.config().get_extension::<Pinned>() else {
             return internal_err!("a question was planned without a version of the table");
         };
-        let filter = conjunction(filters.to_vec())
-            .map(|filter| {
-                let schema = DFSchema::try_from(Schema::clone(self.columns()))?;
-                state.create_physical_expr(filter, &schema)
-            })
-            .transpose()?;
+        let filter = physical(state, self.columns(), filters)?;
         let files = prune(&pinned.snapshot.files, self.columns(), filter.as_ref())?;
+        let rolled_up = |file: &DataFile| self.beside.is_some_and(|part| place(file, part).is_some());
+        let files: Vec<_> = files.into_iter().filter(|file| !rolled_up(file)).collect();
         let bytes = files.iter().map(|file| file.size).sum();
         if bytes > pinned.scan_bytes {
             let error = TooMuch { files: files.len(), bytes, limit: pinned.scan_bytes };
@@ -130,6 +137,19 @@ impl TableProvider for Records {
             .build();
         Ok(DataSourceExec::from_data_source(config))
     }
+}
+
+/// All filters of a scan as one expression over its columns.
+pub(crate) fn physical(
+    state: &dyn Session,
+    columns: &SchemaRef,
+    filters: &[Expr],
+) -> Result<Option<Arc<dyn PhysicalExpr>>> {
+    let filter = conjunction(filters.to_vec()).map(|filter| {
+        let schema = DFSchema::try_from(Schema::clone(columns))?;
+        state.create_physical_expr(filter, &schema)
+    });
+    filter.transpose()
 }
 
 fn partitioned(file: &DataFile) -> Result<PartitionedFile> {

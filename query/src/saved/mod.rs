@@ -111,6 +111,8 @@ questions![
     "top-talkers",
     "first-seen-hosts",
     "first-seen-programs",
+    "first-seen-paths",
+    "sessions-by-day",
     "rare-programs",
     "new-software",
     "names-resolved",

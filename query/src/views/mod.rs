@@ -8,6 +8,8 @@ mod approvals;
 mod columns;
 mod commands;
 mod connections;
+mod daily_first_seen;
+mod daily_sessions;
 mod dead_letters;
 mod file_access;
 mod findings;
@@ -30,6 +32,8 @@ pub(crate) use ordinals::ordinals;
 /// Every view, in the order in which a person would want to hear of them.
 pub const ALL: &[View] = &[
     sessions::VIEW,
+    daily_sessions::VIEW,
+    daily_first_seen::VIEW,
     timeline::VIEW,
     plans::VIEW,
     tool_calls::VIEW,

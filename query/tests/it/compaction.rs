@@ -50,7 +50,8 @@ async fn a_question_sees_each_record_once_while_files_are_sealed_and_compacted_u
         // Joined with itself, so that two scans of one question must see the same version.
         let rows = lake
             .rows(
-                "SELECT count(*) AS joined, count(DISTINCT a.record_id) AS ids, (SELECT count(*) FROM records) AS alone \
+                "SELECT count(*) AS joined, count(DISTINCT a.record_id) AS ids, (SELECT count(*) FROM records) AS alone, \
+                 (SELECT sum(records) FROM daily_sessions) AS summed, (SELECT sum(records) FROM sessions) AS listed \
                  FROM records a JOIN records b ON a.topic = b.topic AND a.\"offset\" = b.\"offset\"",
             )
             .await

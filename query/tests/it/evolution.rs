@@ -9,7 +9,7 @@ use wk_schemas::avro::{Input, write_blob};
 use wk_schemas::{SCHEMA, Schema};
 
 /// The next version: a field more in the header, and one in the sub-record of a process that was started.
-fn newer() -> Arc<Schema> {
+pub(crate) fn newer() -> Arc<Schema> {
     let mut schema: Value = serde_json::from_str(SCHEMA).unwrap();
     let fields = schema["fields"].as_array_mut().unwrap();
     let kind = fields.iter().position(|field| field["name"] == "kind").unwrap();
@@ -20,7 +20,7 @@ fn newer() -> Arc<Schema> {
     Arc::new(Schema::parse(&schema.to_string()).unwrap())
 }
 
-fn as_newer(said: Said) -> Said {
+pub(crate) fn as_newer(said: Said) -> Said {
     let ours = Schema::ours();
     let place = |name: &str| ours.fields().iter().position(|(field, ..)| field == name).unwrap();
     let mut input = Input::new(&said.datum);

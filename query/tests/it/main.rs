@@ -11,6 +11,7 @@ mod lake;
 mod limits;
 mod prune;
 mod read_only;
+mod rolled;
 mod saved;
 mod slt;
 mod sql;
