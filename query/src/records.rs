@@ -42,6 +42,31 @@ pub(crate) struct Pinned {
     pub(crate) scan_bytes: u64,
 }
 
+impl Pinned {
+    /// The version that a question reads.
+    ///
+    /// # Errors
+    /// When the question has none, which is a defect of ours.
+    pub(crate) fn of(state: &dyn Session) -> Result<Arc<Self>> {
+        match state.config().get_extension::<Self>() {
+            Some(pinned) => Ok(pinned),
+            None => internal_err!("a question was planned without a version of the table"),
+        }
+    }
+
+    /// Makes sure that the question may read so many bytes, of so many files.
+    ///
+    /// # Errors
+    /// [`TooMuch`].
+    pub(crate) fn allows(&self, files: usize, bytes: u64) -> Result<()> {
+        if bytes <= self.scan_bytes {
+            return Ok(());
+        }
+        let error = TooMuch { files, bytes, limit: self.scan_bytes };
+        Err(DataFusionError::External(Box::new(error)))
+    }
+}
+
 /// The table.
 #[derive(Debug)]
 pub(crate) struct Records {
@@ -90,18 +115,13 @@ impl TableProvider for Records {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let Some(pinned) = state.config().get_extension::<Pinned>() else {
-            return internal_err!("a question was planned without a version of the table");
-        };
+        let pinned = Pinned::of(state)?;
         let filter = physical(state, self.columns(), filters)?;
         let files = prune(&pinned.snapshot.files, self.columns(), filter.as_ref())?;
         let rolled_up = |file: &DataFile| self.beside.is_some_and(|part| place(file, part).is_some());
         let files: Vec<_> = files.into_iter().filter(|file| !rolled_up(file)).collect();
         let bytes = files.iter().map(|file| file.size).sum();
-        if bytes > pinned.scan_bytes {
-            let error = TooMuch { files: files.len(), bytes, limit: pinned.scan_bytes };
-            return Err(DataFusionError::External(Box::new(error)));
-        }
+        pinned.allows(files.len(), bytes)?;
 
         if files.is_empty() {
             let columns = match projection {

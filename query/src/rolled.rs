@@ -7,7 +7,6 @@
 //! The two of a part are all of the table together, each file once: which of them a file is in follows from the one version of the table that the
 //! question reads. So a view over both is complete, whatever was compacted and by which version of the program.
 
-use crate::error::TooMuch;
 use crate::prune::prune;
 use crate::records::{Pinned, Records, physical};
 use crate::schema::day;
@@ -16,7 +15,7 @@ use arrow::datatypes::{Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::memory::MemorySchemaProvider;
 use datafusion::catalog::{SchemaProvider, Session, TableProvider};
-use datafusion::common::{DataFusionError, Result, internal_err};
+use datafusion::common::{DataFusionError, Result};
 use datafusion::datasource::TableType;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
@@ -94,9 +93,7 @@ impl TableProvider for Rolled {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let Some(pinned) = state.config().get_extension::<Pinned>() else {
-            return internal_err!("a question was planned without a version of the table");
-        };
+        let pinned = Pinned::of(state)?;
         let filter = physical(state, &self.columns, filters)?;
         let files: Vec<_> =
             pinned.snapshot.files.iter().filter(|file| place(file, self.part).is_some()).map(Arc::clone).collect();
@@ -108,10 +105,7 @@ impl TableProvider for Rolled {
             .filter(|piece| !piece.place.is_empty())
             .collect();
         let bytes = pieces.iter().map(|piece| piece.place.end - piece.place.start).sum();
-        if bytes > pinned.scan_bytes {
-            let error = TooMuch { files: pieces.len(), bytes, limit: pinned.scan_bytes };
-            return Err(DataFusionError::External(Box::new(error)));
-        }
+        pinned.allows(pieces.len(), bytes)?;
         let all: Vec<usize> = (0..self.columns.fields().len()).collect();
         let asked = projection.unwrap_or(&all);
         let columns = Arc::new(self.columns.project(asked)?);

@@ -13,49 +13,59 @@ pub(super) const VIEW: View = View {
     from: "seen GROUP BY kind, tenant, value, day",
 };
 
+/// The sights of one kind that files keep in sum.
+macro_rules! kept {
+    ($kind:literal, $part:literal) => {
+        concat!(
+            "SELECT '",
+            $kind,
+            "' AS kind, tenant, value, day, first_at, record_id, session_id, seq, host, agent, principal, image, outcome, detail, last_at, \
+             records, times FROM rollups.",
+            $part
+        )
+    };
+}
+
+/// The sights of one of a file's two paths, in the records of the files that keep no sums.
+macro_rules! touched {
+    ($path:literal) => {
+        concat!(
+            "SELECT 'path' AS kind, tenant, file_accessed['",
+            $path,
+            "'] AS value, day, occurred_at AS first_at, record_id, session_id, seq, host, agent_name AS agent, principal, \
+             file_accessed['actor']['image'] AS image, file_accessed['outcome'] AS outcome, file_accessed['operation'] AS detail, \
+             greatest(file_accessed['last_at'], occurred_at) AS last_at, 1 AS records, file_accessed['count'] AS times \
+             FROM rollups.beside_paths WHERE kind = 'file_accessed' AND file_accessed['",
+            $path,
+            "'] IS NOT NULL"
+        )
+    };
+}
+
 /// Every sight: those of a file that keeps them in sum, and those of each record of the others.
-const SEEN: &str = "WITH seen AS (\
-  SELECT \
-    'host' AS kind, tenant, value, day, first_at, record_id, session_id, seq, host, agent, principal, image, outcome, detail, last_at, \
-    records, times \
-  FROM rollups.hosts \
-  UNION ALL \
-  SELECT \
-    'host' AS kind, tenant, coalesce(connection_attempted['host_name'], connection_attempted['address']) AS value, day, \
-    occurred_at AS first_at, record_id, session_id, seq, host, agent_name AS agent, principal, \
-    connection_attempted['actor']['image'] AS image, connection_attempted['outcome'] AS outcome, connection_attempted['address'] AS detail, \
-    greatest(connection_attempted['last_at'], occurred_at) AS last_at, 1 AS records, connection_attempted['count'] AS times \
-  FROM rollups.beside_hosts WHERE kind = 'connection_attempted' AND connection_attempted['protocol'] NOT IN ('unix', 'netlink') \
-  UNION ALL \
-  SELECT \
-    'path' AS kind, tenant, value, day, first_at, record_id, session_id, seq, host, agent, principal, image, outcome, detail, last_at, \
-    records, times \
-  FROM rollups.paths \
-  UNION ALL \
-  SELECT \
-    'path' AS kind, tenant, file_accessed['path'] AS value, day, occurred_at AS first_at, record_id, session_id, seq, host, \
-    agent_name AS agent, principal, file_accessed['actor']['image'] AS image, file_accessed['outcome'] AS outcome, \
-    file_accessed['operation'] AS detail, greatest(file_accessed['last_at'], occurred_at) AS last_at, 1 AS records, \
-    file_accessed['count'] AS times \
-  FROM rollups.beside_paths WHERE kind = 'file_accessed' \
-  UNION ALL \
-  SELECT \
-    'path' AS kind, tenant, file_accessed['target_path'] AS value, day, occurred_at AS first_at, record_id, session_id, seq, host, \
-    agent_name AS agent, principal, file_accessed['actor']['image'] AS image, file_accessed['outcome'] AS outcome, \
-    file_accessed['operation'] AS detail, greatest(file_accessed['last_at'], occurred_at) AS last_at, 1 AS records, \
-    file_accessed['count'] AS times \
-  FROM rollups.beside_paths WHERE kind = 'file_accessed' AND file_accessed['target_path'] IS NOT NULL \
-  UNION ALL \
-  SELECT \
-    'image' AS kind, tenant, value, day, first_at, record_id, session_id, seq, host, agent, principal, image, outcome, detail, last_at, \
-    records, times \
-  FROM rollups.images \
-  UNION ALL \
-  SELECT \
-    'image' AS kind, tenant, process_started['actor']['image'] AS value, day, occurred_at AS first_at, record_id, session_id, seq, host, \
-    agent_name AS agent, principal, process_started['parent_image'] AS image, process_started['outcome'] AS outcome, \
-    process_started['command_line'] AS detail, occurred_at AS last_at, 1 AS records, 1 AS times \
-  FROM rollups.beside_images WHERE kind = 'process_started')";
+const SEEN: &str = concat!(
+    "WITH seen AS (",
+    kept!("host", "hosts"),
+    " UNION ALL \
+     SELECT 'host' AS kind, tenant, coalesce(connection_attempted['host_name'], connection_attempted['address']) AS value, day, \
+     occurred_at AS first_at, record_id, session_id, seq, host, agent_name AS agent, principal, \
+     connection_attempted['actor']['image'] AS image, connection_attempted['outcome'] AS outcome, connection_attempted['address'] AS detail, \
+     greatest(connection_attempted['last_at'], occurred_at) AS last_at, 1 AS records, connection_attempted['count'] AS times \
+     FROM rollups.beside_hosts WHERE kind = 'connection_attempted' AND connection_attempted['protocol'] NOT IN ('unix', 'netlink') \
+     UNION ALL ",
+    kept!("path", "paths"),
+    " UNION ALL ",
+    touched!("path"),
+    " UNION ALL ",
+    touched!("target_path"),
+    " UNION ALL ",
+    kept!("image", "images"),
+    " UNION ALL \
+     SELECT 'image' AS kind, tenant, process_started['actor']['image'] AS value, day, occurred_at AS first_at, record_id, session_id, seq, host, \
+     agent_name AS agent, principal, process_started['parent_image'] AS image, process_started['outcome'] AS outcome, \
+     process_started['command_line'] AS detail, occurred_at AS last_at, 1 AS records, 1 AS times \
+     FROM rollups.beside_images WHERE kind = 'process_started')",
+);
 
 const COLUMNS: &[Column] = &[
     column("day", "date", "Day it entered the log, UTC. A filter on it spares whole files.", "day"),
