@@ -5,6 +5,7 @@
 //! that the agent itself started may speak ([`Speakers::Hooks`]): a tool must not be able to announce, in the agent's name, what it
 //! is about to do. Requests are taken one after another, in the order in which they arrive.
 
+use super::callers::Callers;
 use super::ear::Ear;
 use super::refusals::Refusals;
 use super::{Adapter, Channel, Said, jsonl};
@@ -17,7 +18,6 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 /// A request longer than this is refused: agents cut tool outputs far below it.
@@ -69,37 +69,12 @@ pub fn bind(path: &Path) -> io::Result<UnixListener> {
 impl Door {
     /// Admits callers until `stop`.
     pub async fn serve(self: Arc<Self>, listener: UnixListener, stop: CancellationToken) {
-        let places = Arc::new(Semaphore::new(CALLERS_MAX));
-        loop {
-            let next = async {
-                let place = Arc::clone(&places).acquire_owned().await;
-                (listener.accept().await, place)
-            };
-            let (accepted, place) = tokio::select! {
-                next = next => next,
-                () = stop.cancelled() => return,
-            };
-            match accepted {
-                Ok((stream, _)) => {
-                    let door = Arc::clone(&self);
-                    let stop = stop.clone();
-                    tokio::spawn(async move {
-                        let _place = place;
-                        tokio::select! {
-                            done = door.converse(stream) => if let Err(error) = done {
-                                tracing::debug!(%error, "a caller went away");
-                            },
-                            () = stop.cancelled() => {}
-                        }
-                    });
-                }
-                Err(error) => {
-                    // Out of descriptors, for instance. Callers wait, and a hook that waits holds its tool call.
-                    tracing::warn!(%error, "a caller could not be admitted");
-                    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-                }
-            }
-        }
+        let callers = Callers { who: "a hook or a speaking agent", at_most: CALLERS_MAX };
+        let talk = move |stream| {
+            let door = Arc::clone(&self);
+            async move { door.converse(stream).await }
+        };
+        callers.admit(listener, stop, talk).await;
     }
 
     async fn converse(&self, stream: UnixStream) -> io::Result<()> {

@@ -8,6 +8,7 @@
 //! tolerated, and what cannot be read is recorded as lost.
 
 mod acp;
+mod callers;
 pub mod claude_code;
 pub mod codex;
 mod codex_app_server;

@@ -1,5 +1,6 @@
 //! One request after the other: heard, passed on, and its answer heard and passed back.
 
+use super::super::callers::Callers;
 use super::super::ear::Ear;
 use super::super::mcp::Mcp;
 use super::super::refusals::Refusals;
@@ -13,17 +14,14 @@ use anyhow::Context as _;
 use http_body_util::{BodyExt as _, Either, Full, Limited};
 use hyper::body::{Body, Bytes, Frame, Incoming};
 use hyper::header::{self, HeaderMap, HeaderValue};
-use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode, Uri};
-use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{self, Poll};
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
@@ -96,36 +94,8 @@ impl Proxy {
 
     /// Takes connections until `stop`.
     pub async fn serve(self: Arc<Self>, listener: TcpListener, stop: CancellationToken) {
-        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-        loop {
-            let next = async {
-                let place = Arc::clone(&places).acquire_owned().await;
-                (listener.accept().await, place)
-            };
-            let (accepted, place) = tokio::select! {
-                next = next => next,
-                () = stop.cancelled() => return,
-            };
-            let Ok((stream, _)) = accepted else {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                continue;
-            };
-            let (proxy, stop) = (Arc::clone(&self), stop.clone());
-            tokio::spawn(async move {
-                let _place = place;
-                let service = service_fn(move |request| {
-                    let proxy = Arc::clone(&proxy);
-                    async move { Ok::<_, Infallible>(proxy.answer(request).await) }
-                });
-                let served = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-                tokio::select! {
-                    done = served => if let Err(error) = done {
-                        tracing::debug!(%error, "a client of the MCP proxy went away");
-                    },
-                    () = stop.cancelled() => {}
-                }
-            });
-        }
+        let callers = Callers { who: "a client of the MCP proxy", at_most: CONNECTIONS_MAX };
+        callers.admit_http(listener, stop, move |request| Arc::clone(&self).answer(request)).await;
     }
 
     async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Answer {

@@ -11,6 +11,7 @@
 mod genai;
 mod proto;
 
+use super::callers::Callers;
 use super::ear::Ear;
 use super::invocation::{Invocation, PrepareError};
 use super::{Adapter, Channel, Said};
@@ -18,13 +19,11 @@ use crate::contract::RecordError;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::CONTENT_TYPE;
-use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
 use serde_json::Value;
-use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 /// An export longer than this is refused.
@@ -90,30 +89,12 @@ impl std::fmt::Debug for Receiver {
 impl Receiver {
     /// Takes exports until `stop`.
     pub async fn serve(self: Arc<Self>, listener: TcpListener, stop: CancellationToken) {
-        loop {
-            let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
-                () = stop.cancelled() => return,
-            };
-            let Ok((stream, _)) = accepted else {
-                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-                continue;
-            };
-            let (receiver, stop) = (Arc::clone(&self), stop.clone());
-            tokio::spawn(async move {
-                let service = service_fn(move |request| {
-                    let receiver = Arc::clone(&receiver);
-                    async move { Ok::<_, Infallible>(receiver.answer(request).await) }
-                });
-                let served = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-                tokio::select! {
-                    done = served => if let Err(error) = done {
-                        tracing::debug!(%error, "an exporter went away");
-                    },
-                    () = stop.cancelled() => {}
-                }
-            });
-        }
+        let callers = Callers { who: "an exporter", at_most: Semaphore::MAX_PERMITS };
+        let answer = move |request| {
+            let receiver = Arc::clone(&self);
+            async move { receiver.answer(request).await }
+        };
+        callers.admit_http(listener, stop, answer).await;
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
