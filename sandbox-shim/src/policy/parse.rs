@@ -5,7 +5,8 @@ use super::file::{
     EgressRuleText, EgressSection, File, FileRuleText, LimitSection, NetworkRuleText, NetworkSection, ProcessRuleText,
 };
 use super::network::{Host, split_port};
-use super::{Action, Limits, NetworkRule, On, PRESETS, PathRule, Places, Policy, PolicyError};
+use super::rules::{Limits, NetworkRule, PathRule, Places, Policy};
+use super::verdict::{Action, On};
 use globset::{GlobBuilder, GlobMatcher};
 use std::ops::Range;
 use std::path::Path;
@@ -14,6 +15,20 @@ use wk_schemas::Digest;
 
 /// What is wrong, and where in the text.
 type Wrong = (Range<usize>, String);
+
+/// A policy that cannot be read; says where and what was expected.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{file}:{line}:{column}: {what}")]
+pub struct PolicyError {
+    /// The policy's source.
+    pub file: String,
+    /// The line, counted from 1.
+    pub line: usize,
+    /// The column, counted in characters from 1.
+    pub column: usize,
+    /// What is wrong and what was expected.
+    pub what: String,
+}
 
 impl Policy {
     /// Reads a policy that came from `source`.
@@ -55,24 +70,11 @@ impl Policy {
             trials: file.tests.into_iter().map(|test| test.read(places)).collect::<Result<_, _>>().map_err(at)?,
         })
     }
-
-    /// One of the policies that come with the shim.
-    ///
-    /// # Errors
-    /// [`PolicyError`] when there is none of that name.
-    pub fn preset(name: &str, places: &Places) -> Result<Self, PolicyError> {
-        let text = PRESETS.iter().find(|preset| preset.0 == name).map(|preset| preset.1);
-        let names: Vec<&str> = PRESETS.iter().map(|preset| preset.0).collect();
-        let text = text.ok_or_else(|| {
-            PolicyError::at("", name, 0, format!("there is no such preset; expected one of {}", names.join(", ")))
-        })?;
-        Self::parse(text, name, places)
-    }
 }
 
 impl PolicyError {
     /// An error at a byte of the text.
-    fn at(text: &str, source: &str, offset: usize, what: String) -> Self {
+    pub(super) fn at(text: &str, source: &str, offset: usize, what: String) -> Self {
         let before = &text.as_bytes()[..offset.min(text.len())];
         let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
         let column = String::from_utf8_lossy(&before[line_start..]).chars().count() + 1;
@@ -211,5 +213,57 @@ pub(super) const fn word(action: Action) -> &'static str {
         Action::Allow => "allow",
         Action::Hold => "hold",
         Action::Deny => "deny",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn places() -> Places {
+        Places { home: "/home/ada".into(), workspace: "/home/ada/project".into() }
+    }
+
+    #[test]
+    fn a_mistake_is_named_with_its_file_and_line() {
+        let error = |text: &str| Policy::parse(text, "p.toml", &places()).unwrap_err().to_string();
+        let head = "name = \"t\"\n[network]\ndefault = \"hold\"\n[[network.rules]]\n";
+        assert_eq!(
+            error(&format!("{head}match = \"a:99999\"\naction = \"allow\"\nreason = \"r\"\n")),
+            "p.toml:5:9: `99999` is not a port: expected a number from 1 to 65535"
+        );
+        assert_eq!(
+            error(&format!("{head}match = \"a\"\naction = \"permit\"\nreason = \"r\"\n")),
+            "p.toml:6:10: unknown variant `permit`, expected one of `allow`, `hold`, `deny`"
+        );
+        assert!(error("name = \"t\"\nnetwrk = 1\n").starts_with("p.toml:2:1: unknown field `netwrk`, expected"));
+        assert_eq!(
+            error(
+                "name = \"t\"\n[files]\ndefault = \"allow\"\n[[files.rules]]\nmatch = \"secrets\"\naction = \"deny\"\nreason = \"r\"\n[network]\ndefault = \"hold\"\n"
+            ),
+            "p.toml:5:9: `secrets` is not a pattern for a whole path: expected it to begin with /, ~/, ${workspace}/ or **/"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_reading_panic(text in ".{0,200}") {
+            drop(Policy::parse(&text, "f", &places()));
+        }
+
+        #[test]
+        fn no_pattern_makes_reading_or_asking_panic(pattern in ".{0,40}", host in "[-a-z0-9.:*/\\[\\]]{0,30}", path in "(/.{0,20}){0,4}") {
+            let quote = |text: &str| toml::Value::String(text.to_owned()).to_string();
+            let text = format!(
+                "name = \"t\"\n[files]\ndefault = \"allow\"\nrules = [{{ match = {}, action = \"deny\", reason = \"r\" }}]\n[network]\ndefault = \"hold\"\nrules = [{{ match = {}, action = \"deny\", reason = \"r\" }}]\n",
+                quote(&pattern), quote(&host)
+            );
+            if let Ok(policy) = Policy::parse(&text, "f", &places()) {
+                drop(policy.file([Path::new(&path)], true));
+                drop(policy.address("192.0.2.1".parse().unwrap(), 1, std::slice::from_ref(&host)));
+                drop((policy.guarded(), policy.writable(), policy.readable()));
+            }
+        }
     }
 }

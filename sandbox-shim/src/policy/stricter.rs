@@ -2,7 +2,8 @@
 //! holds at once, and one that widens holds when a person has agreed.
 
 use super::egress::Rule;
-use super::{Action, NetworkRule, PathRule, Policy, Verdict, rank};
+use super::rules::{NetworkRule, PathRule, Policy};
+use super::verdict::{Action, Verdict, rank};
 use std::sync::Arc;
 use wk_schemas::Digest;
 
