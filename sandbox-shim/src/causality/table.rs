@@ -1,24 +1,15 @@
-//! Ties what processes do to the tool calls that the agent declared.
-//!
-//! A process that the agent starts while a shell-like call is open belongs to the call whose command it carries in its
-//! arguments, or else to the only one that is open; its children inherit the tie for good, also when the call has returned.
-//! An effect is *declared* when the call's own words name its object, *inherited* when only the tie speaks for it, the
-//! *agent*'s when the agent's own process did it outside such a call, and *none* when nothing explains it. That the agent's
-//! words decide is the point: what they do not cover is what a watcher wants to see.
-//!
-//! [`CallTable`] is pure; [`Calls`] puts it behind a lock and implements [`Causality`].
+//! Which tool call a process belongs to, and what it did with that tie. Pure.
 
-use crate::contract::{Causality, ProcessFacts, Tie};
+use super::program::{file_name, is_interpreter, program_name};
+use super::words::{self, squeeze, unquote};
+use crate::contract::{ProcessFacts, Tie};
 use std::collections::{BTreeSet, VecDeque};
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::PathBuf;
+use std::sync::Arc;
 use wk_schemas::body::Mediation;
 
 /// Calls that have returned are remembered so long, because their processes may live on.
 const RETURNED_MAX: usize = 1000;
-
-/// Programs that run an agent that is a script.
-const INTERPRETERS: [&str; 4] = ["node", "bun", "deno", "python3"];
 
 /// What a tool call says about itself, as far as it explains effects.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -100,7 +91,7 @@ impl CallTable {
         open.next().filter(|_| open.next().is_none()).map(|call| &*call.id)
     }
 
-    /// See [`Causality::process_started`].
+    /// See [`crate::contract::Causality::process_started`].
     #[must_use]
     pub fn process_started(&mut self, process: &ProcessFacts, parent: Option<&Tie>) -> Tie {
         let agent = Tie { tool_call_id: None, is_agent: true };
@@ -142,7 +133,7 @@ impl CallTable {
         self.hooks_started.remove(process_uid)
     }
 
-    /// See [`Causality::mediation`].
+    /// See [`crate::contract::Causality::mediation`].
     #[must_use]
     pub fn mediation(&self, tie: &Tie, object: &str) -> (Option<String>, Mediation) {
         if let Some(id) = &tie.tool_call_id {
@@ -179,156 +170,7 @@ impl CallTable {
     }
 
     fn names(&self, call: &Call, object: &str) -> bool {
-        let base = call.facts.working_directory.as_deref();
-        // Agents write a file anew beside itself and rename it: `README.md.tmp.2.adce096e7a71` is README.md's.
-        let object = object.split_once(".tmp.").map_or(object, |(written, _)| written);
-        let mut forms = vec![object.to_owned()];
-        let path = Path::new(object);
-        if path.is_absolute() {
-            self.add_path_forms(path, base, &mut forms);
-            // A directory that is named covers what is in it, as long as it is not the root, a child of the root, or the
-            // home or working directory itself: those are named by accident.
-            for folder in path.ancestors().skip(1) {
-                let is_wide = folder.components().count() < 3
-                    || self.home.as_deref().is_some_and(|h| h.starts_with(folder))
-                    || base.is_some_and(|b| b.starts_with(folder));
-                if !is_wide {
-                    forms.push(folder.display().to_string());
-                    self.add_path_forms(folder, base, &mut forms);
-                }
-            }
-        } else if let Some((host, port)) = object.rsplit_once(':')
-            && port.parse::<u16>().is_ok()
-        {
-            forms.push(host.trim_matches(['[', ']']).to_owned());
-        }
-        call.words.iter().any(|word| forms.iter().any(|form| stands_in(word, form)))
-    }
-
-    fn add_path_forms(&self, path: &Path, base: Option<&Path>, forms: &mut Vec<String>) {
-        let mut relative = |base: &Path, prefix: &str| {
-            if let Ok(rest) = path.strip_prefix(base)
-                && !rest.as_os_str().is_empty()
-            {
-                forms.push(format!("{prefix}{}", rest.display()));
-            }
-        };
-        if let Some(base) = base {
-            relative(base, "");
-        }
-        if let Some(home) = &self.home {
-            relative(home, "~/");
-            relative(home, "$HOME/");
-            relative(home, "${HOME}/");
-        }
-        let parent = path.parent().and_then(Path::file_name);
-        if parent.is_some_and(|p| p == "bin" || p == "sbin")
-            && let Some(name) = path.file_name()
-        {
-            forms.push(name.to_string_lossy().into_owned());
-        }
-    }
-}
-
-/// The name of the program that a command line runs: that of the script, when it runs an interpreter.
-#[must_use]
-pub fn program_name(argv: &[String]) -> Option<&str> {
-    let (first, rest) = argv.split_first()?;
-    let name = file_name(first)?;
-    let script = || rest.iter().find(|word| !word.starts_with('-'));
-    if is_interpreter(name) { script().and_then(|path| file_name(path)).or(Some(name)) } else { Some(name) }
-}
-
-fn is_interpreter(name: &str) -> bool {
-    INTERPRETERS.contains(&name)
-}
-
-fn file_name(path: &str) -> Option<&str> {
-    Path::new(path).file_name().and_then(|name| name.to_str())
-}
-
-/// Whether `form` stands in `text` as a whole word: not inside a longer name or path.
-fn stands_in(text: &str, form: &str) -> bool {
-    let part_of_name = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.');
-    !form.is_empty()
-        && text.match_indices(form).any(|(at, _)| {
-            let ahead = &text[..at];
-            let in_url = ahead.ends_with("//");
-            let mut behind = text[at + form.len()..].chars();
-            let next = behind.next();
-            let goes_on = behind.next().is_some_and(part_of_name);
-            let ends = match next {
-                // A full stop or a slash ends the word unless the name goes on; in a URL the host ends at the slash.
-                Some('.') => !goes_on,
-                Some('/') => !goes_on || in_url,
-                Some(c) => !part_of_name(c),
-                None => true,
-            };
-            let begins = match ahead.strip_suffix("./").unwrap_or(ahead).chars().next_back() {
-                // `/etc` does not begin in `/other/etc`.
-                Some('/') => in_url,
-                Some(c) => !part_of_name(c) && c != '~',
-                None => true,
-            };
-            begins && ends
-        })
-}
-
-/// Takes shell quotes and backslashes out.
-fn unquote(text: &str) -> String {
-    text.chars().filter(|c| !matches!(c, '\'' | '"' | '\\')).collect()
-}
-
-/// Takes out quotes, backslashes and blanks: agents wrap a command in `eval '…'` and quote it again.
-fn squeeze(text: &str) -> String {
-    text.chars().filter(|c| !matches!(c, '\'' | '"' | '\\') && !c.is_whitespace()).collect()
-}
-
-/// The table of a running session.
-#[derive(Debug)]
-pub struct Calls(Mutex<CallTable>);
-
-impl Calls {
-    /// Puts a table behind a lock.
-    #[must_use]
-    pub fn new(table: CallTable) -> Arc<Self> {
-        Arc::new(Self(Mutex::new(table)))
-    }
-
-    /// See [`CallTable::open`].
-    pub fn open(&self, facts: CallFacts) {
-        self.with(|t| t.open(facts));
-    }
-
-    /// See [`CallTable::close`].
-    pub fn close(&self, id: &str) {
-        self.with(|t| t.close(id));
-    }
-
-    /// See [`CallTable::only_open`].
-    #[must_use]
-    pub fn only_open(&self) -> Option<String> {
-        self.with(|t| t.only_open().map(str::to_owned))
-    }
-
-    /// See [`CallTable::admit_hook`].
-    #[must_use]
-    pub fn admit_hook(&self, process_uid: &str) -> bool {
-        self.with(|t| t.admit_hook(process_uid))
-    }
-
-    fn with<T>(&self, f: impl FnOnce(&mut CallTable) -> T) -> T {
-        f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-impl Causality for Calls {
-    fn process_started(&self, process: &ProcessFacts, parent: Option<&Tie>) -> Tie {
-        self.with(|t| t.process_started(process, parent))
-    }
-
-    fn mediation(&self, tie: &Tie, object: &str) -> (Option<String>, Mediation) {
-        self.with(|t| t.mediation(tie, object))
+        words::name(&call.words, object, call.facts.working_directory.as_deref(), self.home.as_deref())
     }
 }
 
