@@ -3,7 +3,8 @@
 //! The kernel goes on with a call only where the floor would refuse everything that must be refused, whatever the path in memory
 //! has become by then. Everything else is decided here and carried out by a worker.
 
-use super::core::{Core, Decided, FileKey, Question, Stop, lock};
+use super::ask::Question;
+use super::core::{Core, Decided, FileKey, Stop, lock};
 use crate::contract::Causality;
 use crate::fold::Seen;
 use crate::observe::request::{Change, Place};

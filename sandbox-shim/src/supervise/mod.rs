@@ -2,16 +2,20 @@
 //!
 //! [`launch`] returns a [`Running`]. Dropping it ends the agent: an agent without a shim does not go on.
 
+mod answer;
+mod ask;
 mod attempts;
 mod attributes;
 mod core;
 mod egress;
 mod exits;
 mod files;
+mod keep;
 mod names;
 pub(crate) mod network;
 mod proc_files;
 mod processes;
+mod receive;
 mod sockets;
 mod telling;
 
@@ -306,10 +310,10 @@ impl Running {
             action: crate::policy::Action::Hold,
             reason: Some("the policy that is to come allows more than the one in force".to_owned()),
         };
-        let question = core::Question {
+        let question = ask::Question {
             action: "apply_policy",
             subject: format!("put the policy `{}` ({}) in force", policy.name, policy.digest.to_hex()),
-            ..core::Question::default()
+            ..ask::Question::default()
         };
         Some(self.core.ask(None, &process, &verdict, question, move |core, granted, _| {
             if granted {

@@ -3,7 +3,8 @@
 //! The kernel itself carries an exec out: its arguments may change after they were read, so a record of an exec is what was
 //! asked. Which program really runs is checked when the process is next heard of.
 
-use super::core::{Core, Decided, Question, Stop, lock};
+use super::ask::Question;
+use super::core::{Core, Decided, Stop, lock};
 use crate::clock;
 use crate::contract::ProcessFacts;
 use crate::observe::memory::{Memory, TextLimits};

@@ -1,6 +1,7 @@
 //! What the policy says about something that leaves, and the record of it.
 
-use super::super::core::{Core, Question, Stop};
+use super::super::ask::Question;
+use super::super::core::{Core, Stop};
 use super::super::network::Attempt;
 use crate::clock;
 use crate::contract::Ticket;

@@ -1,6 +1,7 @@
 //! Connects and datagrams of an agent behind the proxy: each goes to one of the shim's own services, stays inside, or is refused.
 
-use super::super::core::{Core, Question};
+use super::super::ask::Question;
+use super::super::core::Core;
 use super::super::names;
 use super::super::network::{Attempt, Socket, Target, target};
 use crate::egress::routes::{Meant, Route};

@@ -1,6 +1,7 @@
 //! IP addresses: decided on the shim's own copy of the address, done by the shim on a copy of the socket.
 
-use super::super::core::{Core, Question};
+use super::super::ask::Question;
+use super::super::core::Core;
 use super::super::egress::Way;
 use super::super::names;
 use super::decide;

@@ -1,0 +1,58 @@
+//! Writing down what happened; when that fails, nothing more may happen.
+
+use super::core::{Core, Stop, lock};
+use crate::contract::{Event, RecordError};
+use crate::fold::Repeats;
+use std::sync::atomic::Ordering;
+use wk_schemas::body::FileAccessed;
+use wk_schemas::{Body, Origin, RecordId, Timestamp};
+
+impl Core {
+    /// Writes down what happened.
+    pub(crate) fn record(&self, origin: Origin, occurred_at: Timestamp, body: Body) -> Result<RecordId, Stop> {
+        let refused = self.telling.as_ref().and_then(|telling| Some((telling, super::telling::refused(&body)?)));
+        let kept = self.kept(self.recorder.record(Event { origin, caused_by: vec![], occurred_at, body }))?;
+        if let Some((telling, refused)) = refused {
+            telling.tell(refused, kept);
+        }
+        Ok(kept)
+    }
+
+    /// As [`Core::record`], and returns only when it survives a loss of power.
+    pub(crate) fn record_durable(
+        &self,
+        origin: Origin,
+        occurred_at: Timestamp,
+        caused_by: Vec<RecordId>,
+        body: Body,
+    ) -> Result<RecordId, Stop> {
+        self.kept(self.recorder.record_durable(Event { origin, caused_by, occurred_at, body }))
+    }
+
+    fn kept(&self, result: Result<RecordId, RecordError>) -> Result<RecordId, Stop> {
+        result.map_err(|error| {
+            if !self.failed.swap(true, Ordering::SeqCst) {
+                tracing::error!(%error, "an event could not be recorded; the agent is stopped");
+                (self.on_failure)();
+            }
+            Stop
+        })
+    }
+
+    /// Writes down everything that was counted and is not yet written.
+    pub(crate) fn record_all_repeats(&self) {
+        let repeats = lock(&self.fold).end();
+        self.record_repeats(repeats).ok();
+        let repeats = lock(&self.calls).end();
+        self.record_call_repeats(repeats).ok();
+    }
+
+    /// Writes down repeats that were counted.
+    pub(crate) fn record_repeats(&self, repeats: Vec<Repeats<FileAccessed>>) -> Result<(), Stop> {
+        for Repeats { what, count, last_at } in repeats {
+            let body = FileAccessed { count, last_at: Some(last_at), ..what };
+            self.record(Origin::Kernel, last_at, body.into())?;
+        }
+        Ok(())
+    }
+}
