@@ -6,15 +6,18 @@
 //! the record does not have is not asked.
 
 mod check;
+mod compile;
 mod correlate;
 mod coverage;
 mod document;
 mod explain;
 mod handbook;
+mod link;
 mod lint;
 mod load;
 mod pack;
 mod reload;
+mod sources;
 
 pub use check::{Case, Report, TestFailure, check, check_sources};
 pub use correlate::Windows;
@@ -23,9 +26,10 @@ pub use document::Problem;
 pub use explain::{Explanation, explain};
 pub use handbook::handbook;
 pub use lint::{Lint, lint};
-pub use load::{Source, Sources, Tests};
+pub use load::Tests;
 pub use pack::EMBEDDED;
 pub use reload::{Look, Reload};
+pub use sources::{Source, Sources};
 
 use crate::event::Row;
 use correlate::Correlation;
@@ -164,7 +168,7 @@ impl Rules {
     /// Compiles rules; what is faulty is left out and named in [`Rules::problems`].
     #[must_use]
     pub fn compile(sources: &Sources) -> Self {
-        load::compile(sources)
+        load::Loading::of(sources).finish()
     }
 
     /// Every rule in force: detections, then correlations.
@@ -210,7 +214,7 @@ impl Rules {
         let mut found: Vec<(usize, EvaluationResult)> = engine
             .evaluate(row)
             .into_iter()
-            .filter_map(|r| Some((load::number(&r.header.custom_attributes)?, r)))
+            .filter_map(|r| Some((compile::number(&r.header.custom_attributes)?, r)))
             .collect();
         // The engine promises no order of candidates; the order of loading is ours.
         found.sort_by_key(|(number, _)| *number);
