@@ -10,6 +10,7 @@
 mod acp;
 mod callers;
 pub mod claude_code;
+mod claude_settings;
 pub mod codex;
 mod codex_app_server;
 mod codex_sandbox;
