@@ -1,11 +1,12 @@
 //! Owns the clock and makes ids: the one file of this crate that reads either.
 #![expect(clippy::disallowed_methods, reason = "this is the file that owns the clock and makes ids")]
 
+use crate::lock::lock;
 use std::cell::Cell;
 use std::fs::File;
 use std::io::Read as _;
 use std::marker::PhantomData;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime};
 use uuid::Uuid;
 use wk_schemas::Timestamp;
@@ -60,7 +61,7 @@ pub fn micros_since(start: Instant) -> i64 {
 #[must_use]
 pub fn new_id() -> Uuid {
     let millis = u64::try_from(now().0 / 1000).unwrap_or(0);
-    let mut ids = IDS.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut ids = lock(&IDS);
     ids.next(millis)
 }
 

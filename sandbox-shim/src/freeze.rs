@@ -12,11 +12,12 @@
 use crate::clock;
 use crate::launch::frame;
 use crate::launch::line::Line;
+use crate::lock::lock;
 use crate::sys;
 use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// On a machine that has other work than this, stopping and dying may take a while; longer only behind a disk that does not answer.
@@ -84,7 +85,7 @@ impl Brake {
         let method = self.method();
         let failed = |source| FreezeError { method, source };
         if self.cgroup.is_none() {
-            let mut before = self.stopped_before.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut before = lock(&self.stopped_before);
             if before.is_none() {
                 *before = Some(self.tree().into_iter().filter(|pid| is_stopped(*pid)).collect());
                 self.stop_parents();
@@ -168,7 +169,7 @@ impl Brake {
 
     /// Lets every process go on that ran before, children before their parents. Nothing forks meanwhile but what goes on already.
     fn continue_tree(&self) -> io::Result<()> {
-        let before = self.stopped_before.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default();
+        let before = lock(&self.stopped_before).take().unwrap_or_default();
         for pid in self.walk().into_iter().rev().filter(|pid| !before.contains(pid)) {
             match sys::process::kill(pid, libc::SIGCONT) {
                 Err(error) if sys::errno(&error) != libc::ESRCH => return Err(error),

@@ -4,9 +4,10 @@
 //! A held call whose thread is frozen would run when it is answered, freezer or not; so nothing is answered while the gate is
 //! shut.
 
+use crate::lock::lock;
 use crate::sys::seccomp::{Answer, Notification};
 use crate::workers::Job;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 /// What waits at the gate.
 pub(crate) enum Waiting {
@@ -38,7 +39,7 @@ impl std::fmt::Debug for Gate {
 
 impl Gate {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     /// Lets `what` through, or keeps it while the gate is shut. An answer is given under the gate's lock, so that shutting

@@ -1,8 +1,9 @@
 //! Calls that wait for a person's answer. A held call costs an entry here, not a thread; thousands may wait at once.
 
 use crate::contract::{Decision, Ticket};
+use crate::lock::lock;
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 /// What happens when the answer is there: `true` to go on.
@@ -49,7 +50,7 @@ pub(crate) struct Holds {
 
 impl Holds {
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<Ticket, Held>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.waiting)
     }
 
     /// Takes a call in.

@@ -28,6 +28,7 @@ mod gate;
 pub mod gvisor;
 mod hold;
 mod launch;
+mod lock;
 mod observe;
 mod outbox;
 pub mod outer;

@@ -1,6 +1,7 @@
 //! Threads for what may block: a connect, a pipe that nobody has opened yet, a lookup of a name. Started when needed, kept a
 //! while. The thread that receives notifications never does such work itself.
 
+use crate::lock::lock;
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
@@ -35,7 +36,7 @@ impl Workers {
     /// Has a job done on another thread, soon.
     pub(crate) fn run(&self, job: Job) {
         let (line, there_is_work) = &*self.shared;
-        let mut line = line.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut line = lock(line);
         line.jobs.push_back(job);
         if line.idle >= line.jobs.len() || line.threads >= THREADS_MAX {
             there_is_work.notify_one();
@@ -51,12 +52,12 @@ impl Workers {
         // A file creation mask of its own: files are made with the agent's mask, not with the shim's.
         drop(crate::sys::process::unshare_fs());
         let (line, there_is_work) = &*self.shared;
-        let mut held = line.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = lock(line);
         loop {
             if let Some(job) = held.jobs.pop_front() {
                 drop(held);
                 job();
-                held = line.lock().unwrap_or_else(PoisonError::into_inner);
+                held = lock(line);
                 continue;
             }
             held.idle += 1;

@@ -11,11 +11,12 @@ use super::refusals::Refusals;
 use super::{Adapter, Channel, Said, jsonl};
 use crate::causality::Calls;
 use crate::contract::RecordError;
+use crate::lock::lock;
 use serde_json::{Value, json};
 use std::fs;
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
@@ -131,7 +132,7 @@ impl Door {
     /// The outer error means that recording failed; the inner one that the caller said something that cannot be read.
     fn hear(&self, value: &Value) -> Result<Result<Told, String>, RecordError> {
         if let (Some(agent), Some(input)) = (value.get("hook").and_then(Value::as_str), value.get("input")) {
-            let mut adapter = self.adapter.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut adapter = lock(&self.adapter);
             if adapter.name() != agent {
                 return Ok(Err(format!("this session runs {}, not {agent}", adapter.name())));
             }

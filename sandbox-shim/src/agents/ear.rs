@@ -8,9 +8,10 @@ use super::{Channel, Said, ToolAnswer, ToolCall};
 use crate::causality::{CallFacts, Calls};
 use crate::clock;
 use crate::contract::{Event, RecordError, Recorder};
+use crate::lock::lock;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use wk_schemas::body::{
     PlanDeclared, PlanStep, PromptSubmitted, RecordsLost, StepStatus, Thought, ToolCalled, ToolReturned,
 };
@@ -71,7 +72,7 @@ impl Ear {
     /// [`RecordError`] when something could not be taken: the agent must not do what it announced.
     pub fn hear(&self, said: Vec<Said>, channel: Channel) -> Result<(), RecordError> {
         // One lock for the whole message: two hooks at once must not both take a call for new.
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = lock(&self.state);
         state.heard += 1;
         if channel == Channel::Hook {
             state.hooks += 1;
@@ -112,7 +113,7 @@ impl Ear {
     /// # Errors
     /// As [`Ear::hear`].
     pub fn end(&self, expects_hooks: bool) -> Result<(), RecordError> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = lock(&self.state);
         let ids: Vec<String> =
             state.calls.iter().filter(|(_, k)| matches!(k, Known::Seen(..))).map(|(id, _)| id.clone()).collect();
         for id in ids {

@@ -1,7 +1,8 @@
 //! What the shim refused during a tool call, kept until the call returns, so that its result can say why.
 
+use crate::lock::lock;
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 /// Lines that a call's result says; further ones are counted.
 const LINES_MAX: usize = 5;
@@ -22,7 +23,7 @@ struct Kept {
 impl Refusals {
     /// Something was refused during this call.
     pub fn note(&self, call: &str, line: &str) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = lock(&self.0);
         if !kept.lines.contains_key(call) {
             kept.order.push_back(call.to_owned());
             if kept.order.len() > CALLS_MAX
@@ -42,7 +43,7 @@ impl Refusals {
     /// What is to be said in the result of this call; `None` when nothing was refused.
     #[must_use]
     pub fn take(&self, call: &str) -> Option<String> {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = lock(&self.0);
         let (mut lines, more) = kept.lines.remove(call)?;
         kept.order.retain(|known| known != call);
         if more > 0 {

@@ -5,9 +5,10 @@ use super::ear::Ear;
 use super::refusals::Refusals;
 use super::{Adapter, Channel};
 use crate::contract::RecordError;
+use crate::lock::lock;
 use serde_json::Value;
 use std::io::{self, Read, Write};
-use std::sync::{Mutex, PoisonError, Weak};
+use std::sync::{Mutex, Weak};
 
 /// A line longer than this is passed on and counted as lost.
 const LINE_BYTES_MAX: usize = 16 << 20;
@@ -116,7 +117,7 @@ impl Listener<'_> {
         }
         match serde_json::from_slice::<Value>(line) {
             Ok(value) => {
-                let mut adapter = self.adapter.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut adapter = lock(self.adapter);
                 let said = match self.way {
                     Way::Output | Way::Answers => adapter.stream_line(&value),
                     Way::Questions => adapter.question_line(&value),
@@ -144,7 +145,7 @@ impl Listener<'_> {
         if self.way == Way::Questions {
             return Ok(());
         }
-        let mut adapter = self.adapter.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut adapter = lock(self.adapter);
         let said = adapter.stream_end();
         match self.ear.upgrade() {
             Some(ear) if !said.is_empty() => ear.hear(said, self.channel()),

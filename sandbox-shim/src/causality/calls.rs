@@ -2,7 +2,8 @@
 
 use super::table::{CallFacts, CallTable};
 use crate::contract::{Causality, ProcessFacts, Tie};
-use std::sync::{Arc, Mutex, PoisonError};
+use crate::lock::lock;
+use std::sync::{Arc, Mutex};
 use wk_schemas::body::Mediation;
 
 /// The table of a running session.
@@ -39,7 +40,7 @@ impl Calls {
     }
 
     fn with<T>(&self, f: impl FnOnce(&mut CallTable) -> T) -> T {
-        f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        f(&mut lock(&self.0))
     }
 }
 

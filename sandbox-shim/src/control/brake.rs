@@ -2,9 +2,10 @@
 
 use crate::clock;
 use crate::contract::{Decision, Event, Recorder, Ticket};
+use crate::lock::lock;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 use wk_schemas::body::{PolicyApplied, SessionFrozen, SessionKilled, SessionResumed};
 use wk_schemas::{Body, Origin, RecordId};
@@ -96,7 +97,7 @@ impl Brake {
 
     /// Stops every process, and kills them when they cannot be stopped.
     pub fn freeze(&self, stopper: Stopper, cause: &Cause) {
-        let mut stoppers = self.stoppers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut stoppers = lock(&self.stoppers);
         stoppers.insert(stopper);
         // Also when it stands still already: a fork may have slipped through, and the command asks for its fact.
         match self.hands.freeze() {
@@ -119,7 +120,7 @@ impl Brake {
 
     /// Lets the processes go on, unless somebody else wants them to stand still.
     pub fn resume(&self, stopper: Stopper, cause: &Cause) {
-        let mut stoppers = self.stoppers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut stoppers = lock(&self.stoppers);
         let was_there = stoppers.remove(&stopper);
         if !stoppers.is_empty() || (stopper != Stopper::Command && !was_there) {
             return;

@@ -1,7 +1,7 @@
 //! Addresses that stand for names. A name is answered without asking anybody; who then connects to the address has said by name
 //! where to go.
 
-use crate::supervise::lock;
+use crate::lock::lock;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Mutex;

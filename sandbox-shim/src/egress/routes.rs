@@ -1,9 +1,9 @@
 //! Who is behind a connection that comes to the shim's services, and where it was meant to go. The shim itself makes each of them
 //! on the agent's socket, and writes it down here under the port it comes from before it does.
 
+use crate::lock::lock;
 use crate::policy::Destination;
 use crate::process::Process;
-use crate::supervise::lock;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 

@@ -3,6 +3,7 @@
 use super::identity::Identity;
 use super::room::{Limits, Pressure};
 use crate::contract::RecordError;
+use crate::lock::lock;
 use crate::outbox::{Outbox, OutboxError};
 use crate::spool::{self, Reader, Spool};
 use std::path::{Path, PathBuf};
@@ -133,7 +134,7 @@ impl Journal {
         let weak = Arc::clone(&journal);
         let thread =
             std::thread::Builder::new().name("wk-flush".into()).spawn(move || weak.flush_until_closed()).map_err(io)?;
-        *journal.flusher.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
+        *lock(&journal.flusher) = Some(thread);
         Ok(journal)
     }
 
@@ -225,7 +226,7 @@ impl Journal {
         self.pressed.notify_all();
         self.arrived.notify_one();
         self.hurried.notify_one();
-        let thread = self.flusher.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let thread = lock(&self.flusher).take();
         if let Some(thread) = thread
             && thread.join().is_err()
         {
@@ -245,6 +246,6 @@ impl Journal {
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         // A panic while the lock was held left at most a record that is in the spool and not in the chain; the next start
         // finds it. To stop recording because of it would be worse.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }

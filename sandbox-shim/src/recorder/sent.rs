@@ -2,10 +2,10 @@
 
 use super::journal::Journal;
 use super::room::Pressure;
+use crate::lock::lock;
 use crate::outbox::{Acked, OutboxError};
 use crate::spool::Numbered;
 use std::fs;
-use std::sync::PoisonError;
 use std::time::Duration;
 
 /// How long a record waits for company on its way to the log, unless somebody waits for it.
@@ -16,7 +16,7 @@ impl Journal {
     pub(crate) fn read_from(&self, seq: i64, max: usize) -> Result<Vec<Numbered>, OutboxError> {
         let mut out = Vec::new();
         let mut seq = seq.max(self.acked_until());
-        let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut reader = lock(&self.reader);
         while out.len() < max {
             let Some(segment) = self.lock().spool.segment_of(seq) else { break };
             let left = max - out.len();

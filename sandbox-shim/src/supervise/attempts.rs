@@ -3,10 +3,11 @@
 //! What is decided here is decided by registers, which nothing can change while the call waits. What a record says beyond them was
 //! read from memory and is what the caller wanted to be seen.
 
-use super::core::{Core, Decided, Stop, lock};
+use super::core::{Core, Decided, Stop};
 use crate::calls::{Entry, Then};
 use crate::clock;
 use crate::fold::{Repeats, Seen};
+use crate::lock::lock;
 use crate::observe::memory::Memory;
 use crate::process::{Process, path_text, vitals};
 use crate::sys::seccomp::{Answer, Notification};

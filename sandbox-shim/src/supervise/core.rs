@@ -9,6 +9,7 @@ use crate::floor::Floor;
 use crate::fold::Fold;
 use crate::gate::Gate;
 use crate::hold::{Ending, Holds};
+use crate::lock::lock;
 use crate::observe::request::Place;
 use crate::observe::resolve::{Resolved, Resolver};
 use crate::policy::Policy;
@@ -23,7 +24,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI64};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use wk_schemas::body::{CallAttempted, FileAccessed, FileOperation, Outcome};
 
 /// What makes two accesses to files the same, for folding.
@@ -66,11 +67,6 @@ pub(crate) struct Stop;
 
 /// What becomes of a call.
 pub(crate) type Decided = Result<Option<Answer>, Stop>;
-
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A thread that panicked left data that is still whole: every change in here is a single insert or remove.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 impl Core {
     /// Whether the call still waits, so that what was read about its thread is about its thread.

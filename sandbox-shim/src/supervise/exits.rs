@@ -1,7 +1,8 @@
 //! Watches for processes that end, and writes down how.
 
-use super::core::{Core, lock};
+use super::core::Core;
 use crate::clock;
+use crate::lock::lock;
 use crate::process::{Process, exit_code, exit_signal, zombie_status};
 use crate::sys::process as sys;
 use std::collections::HashMap;

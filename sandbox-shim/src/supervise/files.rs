@@ -4,9 +4,10 @@
 //! has become by then. Everything else is decided here and carried out by a worker.
 
 use super::ask::Question;
-use super::core::{Core, Decided, FileKey, Stop, lock};
+use super::core::{Core, Decided, FileKey, Stop};
 use crate::contract::Causality;
 use crate::fold::Seen;
+use crate::lock::lock;
 use crate::observe::request::{Change, Place};
 use crate::observe::resolve::Resolved;
 use crate::policy::{Action, Verdict};

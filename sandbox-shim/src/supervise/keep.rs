@@ -1,8 +1,9 @@
 //! Writing down what happened; when that fails, nothing more may happen.
 
-use super::core::{Core, Stop, lock};
+use super::core::{Core, Stop};
 use crate::contract::{Event, RecordError};
 use crate::fold::Repeats;
+use crate::lock::lock;
 use std::sync::atomic::Ordering;
 use wk_schemas::body::FileAccessed;
 use wk_schemas::{Body, Origin, RecordId, Timestamp};

@@ -20,7 +20,6 @@ mod sockets;
 mod telling;
 
 use self::core::Core;
-pub(crate) use self::core::lock;
 pub use self::telling::Teller;
 use crate::clock;
 use crate::confine::Means;

@@ -3,8 +3,8 @@
 //! A connect names an address, a policy names hosts. The shim looks up the hosts of the policy itself, and those the agent asked
 //! for, and compares: a name counts only when the shim's own answer holds the address, so the agent cannot make one up.
 
-use super::core::lock;
 use crate::clock;
+use crate::lock::lock;
 use crate::policy::{Policy, plain};
 use std::collections::HashMap;
 use std::net::{IpAddr, ToSocketAddrs};

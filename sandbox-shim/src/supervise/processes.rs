@@ -4,9 +4,10 @@
 //! asked. Which program really runs is checked when the process is next heard of.
 
 use super::ask::Question;
-use super::core::{Core, Decided, Stop, lock};
+use super::core::{Core, Decided, Stop};
 use crate::clock;
 use crate::contract::ProcessFacts;
+use crate::lock::lock;
 use crate::observe::memory::{Memory, TextLimits};
 use crate::observe::request::Place;
 use crate::observe::resolve::Resolved;

@@ -3,11 +3,12 @@
 //! One thread receives, decides and answers what can be answered at once; it never blocks on the agent, a file or the network.
 //! What may block goes to a worker, what waits for a person goes to `holds`, and every answer passes the gate.
 
-use super::core::{Core, Decided, Stop, lock};
+use super::core::{Core, Decided, Stop};
 use crate::calls;
 use crate::clock;
 use crate::gate::Waiting;
 use crate::hold::Ending;
+use crate::lock::lock;
 use crate::observe::memory::Memory;
 use crate::observe::request::{self, Request};
 use crate::process::Process;

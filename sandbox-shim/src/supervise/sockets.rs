@@ -4,7 +4,7 @@
 //! A kept copy would keep a connection open that the agent has closed, so a stream's copy is let go as soon as it is connected or
 //! bound. Datagram sockets have nothing to close; theirs are kept until the session ends.
 
-use super::core::lock;
+use crate::lock::lock;
 use crate::sys::net;
 use std::collections::HashMap;
 use std::io;

@@ -1,6 +1,6 @@
 //! Tells why something was refused, whoever can be told: the agent's programs see a bare "permission denied".
 
-use super::core::lock;
+use crate::lock::lock;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, Mutex};

@@ -10,6 +10,7 @@ use super::conversations::{Conversation, Conversations};
 use super::events::{Event, Events};
 use super::route::Route;
 use crate::contract::RecordError;
+use crate::lock::lock;
 use anyhow::Context as _;
 use http_body_util::{BodyExt as _, Either, Full, Limited};
 use hyper::body::{Body, Bytes, Frame, Incoming};
@@ -17,7 +18,7 @@ use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode, Uri};
 use serde_json::{Value, json};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{self, Poll};
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -371,10 +372,6 @@ impl Proxy {
 /// The name of a conversation whose stream has named this endpoint.
 fn endpoint_name(path: &str, query: Option<&str>) -> String {
     format!("endpoint {path}?{}", query.unwrap_or_default())
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn whole(mut response: reqwest::Response) -> Result<Bytes, String> {

@@ -16,12 +16,13 @@ use super::ear::Ear;
 use super::invocation::{Invocation, PrepareError};
 use super::{Adapter, Channel, Said};
 use crate::contract::RecordError;
+use crate::lock::lock;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::CONTENT_TYPE;
 use hyper::{Method, Request, Response, StatusCode};
 use serde_json::Value;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -133,7 +134,7 @@ impl Receiver {
         };
         match request {
             Ok(request) => {
-                let said = self.adapter.lock().unwrap_or_else(PoisonError::into_inner).stream_line(&request);
+                let said = lock(&self.adapter).stream_line(&request);
                 self.recorded(self.ear.hear(said, Channel::Otel), StatusCode::OK)
             }
             Err(why) => {
