@@ -11,7 +11,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
-use wk_shim::agents::mcp_http::Route;
+use wk_shim::arguments::Watched;
 use wk_shim::drain::LogAddress;
 use wk_shim::outer;
 use wk_shim::policy::Places;
@@ -27,37 +27,18 @@ pub(crate) struct Options {
     /// Adapter that hears the agent: acp, claude-code, codex, gemini, jsonl, mcp, otel.
     #[arg(long)]
     agent: Option<String>,
-    /// Policy file, or the name of a preset: read-only, workspace, workspace+network, walled, build, strict, observe.
-    #[arg(long, value_name = "FILE")]
-    policy: Option<String>,
-    /// The folder that the agent is meant to work in. Default: the current one.
-    #[arg(long, value_name = "DIR")]
-    workspace: Option<PathBuf>,
-    /// Let the agent work on an overlay of the workspace: what it changed is shown at the end, and `wk workspace` applies or discards it.
-    #[arg(long)]
-    ephemeral: bool,
-    /// Put the shim and the agent into a box: `bwrap` is a bubblewrap in which only what the policy lets be written can be written.
-    #[arg(long, value_name = "WALL", value_parser = ["bwrap"], conflicts_with = "ephemeral")]
-    wrap: Option<String>,
-    /// This is the run inside the box.
-    #[arg(long, hide = true)]
-    wrapped: bool,
-    /// Stand between MCP clients and a server behind HTTP, here and there: `127.0.0.1:7777=https://mcp.example/mcp`; without an
-    /// address at any free port. May be given several times.
-    #[arg(long, value_name = "[ADDRESS=]URL")]
-    mcp_http: Vec<Route>,
-    /// The program and its arguments.
-    #[arg(last = true, required = true, value_name = "COMMAND")]
-    argv: Vec<OsString>,
+    #[command(flatten)]
+    watched: Watched,
 }
 
 /// Runs the program and ends with its exit code.
 pub(crate) fn main(settings: Settings, options: Options) -> anyhow::Result<ExitCode> {
-    let workspace = options.workspace.as_deref().map(session::absolute).transpose()?;
-    if options.wrap.is_some() && !options.wrapped {
-        return in_a_box(&settings, options.policy.as_deref(), workspace);
+    let Options { agent, watched } = options;
+    let workspace = watched.workspace.as_deref().map(session::absolute).transpose()?;
+    if watched.needs_a_box() {
+        return in_a_box(&settings, watched.policy.as_deref(), workspace);
     }
-    let overlay = if options.ephemeral {
+    let overlay = if watched.ephemeral {
         let here = std::env::current_dir().context("the current directory is gone")?;
         // Before anything else is started: the whole process moves onto the overlay.
         Some(session::on_overlay(settings.home.dir(), workspace.as_deref().unwrap_or(&here))?)
@@ -69,17 +50,17 @@ pub(crate) fn main(settings: Settings, options: Options) -> anyhow::Result<ExitC
         Some(own) => own.endpoints.clone(),
         None => Endpoints::find(&settings)?,
     };
-    for route in &options.mcp_http {
+    for route in &watched.mcp_http {
         eprintln!("wk: the MCP server is reached at {route}");
     }
     let config = SessionConfig {
-        mcp_http: options.mcp_http,
-        agent: options.agent,
-        policy: options.policy,
+        mcp_http: watched.mcp_http,
+        agent,
+        policy: watched.policy,
         workspace,
         overlay,
-        inside: options.wrapped.then(|| outer::WORD.to_owned()),
-        ..session_config(&settings, &endpoints, options.argv)?
+        inside: watched.wrapped.then(|| outer::WORD.to_owned()),
+        ..session_config(&settings, &endpoints, watched.argv)?
     };
     let end = session::run_session(&config, |id| tracing::info!(session_id = %id, "the session has started"));
     if let Some(own) = own {

@@ -9,6 +9,7 @@
 #![deny(unsafe_code)]
 
 pub mod agents;
+pub mod arguments;
 mod calls;
 mod carry;
 pub mod causality;

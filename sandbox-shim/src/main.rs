@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use anyhow::{Context as _, bail};
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 use ed25519_dalek::VerifyingKey;
 use ed25519_dalek::pkcs8::DecodePublicKey as _;
 use std::ffi::OsString;
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 use wk_shim::agents::hook;
-use wk_shim::agents::mcp_http::Route;
+use wk_shim::arguments::Watched;
 use wk_shim::config::{self, File};
 use wk_shim::outer;
 use wk_shim::policy::Places;
@@ -49,14 +49,14 @@ enum Command {
         #[arg(long)]
         agent: Option<String>,
         #[command(flatten)]
-        what: What,
+        watched: Watched,
     },
     /// Stands between an editor and an agent that speak the Agent Client Protocol, and runs the agent under watch:
     /// `wk-shim acp -- gemini --acp`.
-    Acp(What),
+    Acp(Watched),
     /// Stands between an MCP client and a server, and runs the server under watch: `wk-shim mcp -- npx some-server`, or over HTTP
     /// `wk-shim mcp --mcp-http 127.0.0.1:7777=http://127.0.0.1:3001/mcp -- npx some-server`.
-    Mcp(What),
+    Mcp(Watched),
     /// Records what the containers in gVisor's sandboxes do, each as a session, through the runtime monitoring of runsc:
     /// `wk-shim gvisor -- runsc --pod-init-config={config} do codex exec …`. Without a command it serves until it is told to end, for
     /// containers that others start.
@@ -93,33 +93,6 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         policy: Option<String>,
     },
-}
-
-/// A program to run under watch.
-#[derive(Debug, Args)]
-struct What {
-    /// Policy file, or the name of a preset.
-    #[arg(long, value_name = "FILE")]
-    policy: Option<String>,
-    /// The folder that the agent is meant to work in. Default: the current one.
-    #[arg(long, value_name = "DIR")]
-    workspace: Option<PathBuf>,
-    /// Let the agent work on an overlay of the workspace: `wk workspace` shows what it changed, and applies or discards it.
-    #[arg(long)]
-    ephemeral: bool,
-    /// Put the shim and the agent into a box: `bwrap` is a bubblewrap in which only what the policy lets be written can be written.
-    #[arg(long, value_name = "WALL", value_parser = ["bwrap"], conflicts_with = "ephemeral")]
-    wrap: Option<String>,
-    /// This is the run inside the box.
-    #[arg(long, hide = true)]
-    wrapped: bool,
-    /// Stand between MCP clients and a server behind HTTP, here and there: `127.0.0.1:7777=https://mcp.example/mcp`; without an
-    /// address at any free port. May be given several times.
-    #[arg(long, value_name = "[ADDRESS=]URL")]
-    mcp_http: Vec<Route>,
-    /// The agent's command line.
-    #[arg(last = true, required = true)]
-    argv: Vec<OsString>,
 }
 
 fn main() -> ExitCode {
@@ -160,9 +133,9 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         None => file.registry,
     };
     match cli.command {
-        Command::Run { agent, what } => run(&file, agent, what),
-        Command::Acp(what) => run(&file, Some("acp".into()), what),
-        Command::Mcp(what) => run(&file, Some("mcp".into()), what),
+        Command::Run { agent, watched } => run(&file, agent, watched),
+        Command::Acp(watched) => run(&file, Some("acp".into()), watched),
+        Command::Mcp(watched) => run(&file, Some("mcp".into()), watched),
         Command::Gvisor { socket, stop, print_config, argv } => gvisor(&file, socket, stop, print_config, &argv),
         Command::Drain => drain(&file),
         Command::Check { policy } => check(&file, policy.as_deref()),
@@ -170,13 +143,13 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     }
 }
 
-fn run(file: &File, agent: Option<String>, what: What) -> anyhow::Result<ExitCode> {
+fn run(file: &File, agent: Option<String>, watched: Watched) -> anyhow::Result<ExitCode> {
     session::keep_memory_small();
-    let What { policy, workspace, ephemeral, mcp_http, wrap, wrapped, argv } = what;
     let data = file.data()?;
-    if wrap.is_some() && !wrapped {
-        return in_a_box(file, &data, policy.as_deref(), workspace.as_deref());
+    if watched.needs_a_box() {
+        return in_a_box(file, &data, watched.policy.as_deref(), watched.workspace.as_deref());
     }
+    let Watched { policy, workspace, ephemeral, mcp_http, wrap: _, wrapped, argv } = watched;
     for route in &mcp_http {
         eprintln!("wk-shim: the MCP server is reached at {route}");
     }
