@@ -39,15 +39,27 @@ pub(crate) const SCHEMA: &str = "rollups";
 const AHEAD: usize = 4;
 
 /// Every table, over a lake whose files have these columns.
-pub(crate) fn tables(store: &Arc<dyn ObjectStore>, columns: &SchemaRef) -> Result<Arc<dyn SchemaProvider>> {
+pub(crate) fn tables(store: &Arc<dyn ObjectStore>, of_files: &SchemaRef) -> Result<Arc<dyn SchemaProvider>> {
     let schema = MemorySchemaProvider::new();
     for part in Part::ALL {
-        let rolled = Rolled::new(part, Arc::clone(store));
+        let rolled = Rolled { part, columns: columns(part), store: Arc::clone(store) };
         schema.register_table(part.name().to_owned(), Arc::new(rolled))?;
-        let beside = Records::new(Arc::clone(store), Arc::clone(columns)).beside(part);
-        schema.register_table(format!("beside_{}", part.name()), Arc::new(beside))?;
+        let beside = Records::new(Arc::clone(store), Arc::clone(of_files)).beside(part);
+        schema.register_table(beside_name(part), Arc::new(beside))?;
     }
     Ok(Arc::new(schema))
+}
+
+/// The name of the table of those records whose files do not keep a part.
+pub(crate) fn beside_name(part: Part) -> String {
+    format!("beside_{}", part.name())
+}
+
+/// The columns of the table of a part: its own, and the day of the file.
+pub(crate) fn columns(part: Part) -> SchemaRef {
+    let mut fields: Vec<_> = part.schema().fields().iter().cloned().collect();
+    fields.push(Arc::new(day()));
+    Arc::new(Schema::new(fields))
 }
 
 /// Where a file keeps a part, if it does.
@@ -61,14 +73,6 @@ struct Rolled {
     part: Part,
     columns: SchemaRef,
     store: Arc<dyn ObjectStore>,
-}
-
-impl Rolled {
-    fn new(part: Part, store: Arc<dyn ObjectStore>) -> Self {
-        let mut fields: Vec<_> = part.schema().fields().iter().cloned().collect();
-        fields.push(Arc::new(day()));
-        Self { part, columns: Arc::new(Schema::new(fields)), store }
-    }
 }
 
 #[async_trait]

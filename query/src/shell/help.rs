@@ -1,7 +1,7 @@
 //! What there is to ask about.
 
 use super::{Format, Style, table};
-use crate::schema::{documented, sql_name};
+use crate::schema::{Documented, documented, sql_name};
 use crate::views::{self, ALL};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use std::sync::Arc;
@@ -31,18 +31,20 @@ pub fn overview(width: Option<usize>) -> String {
         "Every record as it is, one nested column per kind; what the views are made of.".into(),
     ]);
     rows.push(vec![views::COLUMNS.into(), "What every column of all of these means.".into()]);
+    rows.extend(views::rollups().into_iter().map(|table| vec![table.name, table.doc.to_owned()]));
     render(["name", "one row is"], &rows, width)
 }
 
 /// The columns of a table or view with what they mean; `None` when there is none of that name.
 #[must_use]
 pub fn describe(name: &str, width: Option<usize>) -> Option<String> {
+    let said = |columns: Vec<Documented>| -> Vec<Vec<String>> {
+        columns.into_iter().map(|c| vec![c.name, sql_name(&c.data_type), c.doc]).collect()
+    };
     let rows: Vec<Vec<String>> = match ALL.iter().find(|view| view.name == name) {
         Some(view) => view.columns.iter().map(|c| [c.name, c.data_type, c.doc].map(str::to_owned).to_vec()).collect(),
-        None if name == "records" => {
-            documented().into_iter().map(|c| vec![c.name, sql_name(&c.data_type), c.doc]).collect()
-        }
-        None => return None,
+        None if name == "records" => said(documented()),
+        None => said(views::rollups().into_iter().find(|table| table.name == name)?.columns),
     };
     Some(render(["column", "type", "meaning"], &rows, width))
 }

@@ -1,7 +1,7 @@
-//! The table `columns`: every column of `records` and of the views, with what it means.
+//! The table `columns`: every column of `records`, of the views and of what they are made of, with what it means.
 
-use super::ALL;
-use crate::schema::{documented, sql_name};
+use super::{ALL, rollups};
+use crate::schema::{Documented, documented, sql_name};
 use arrow::array::{RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::common::DataFusionError;
@@ -12,7 +12,7 @@ use std::sync::Arc;
 pub(crate) const NAME: &str = "columns";
 
 const OWN: [(&str, &str); 4] = [
-    ("table_name", "Name of the table or view."),
+    ("table_name", "Name of the table or view; with that of its schema when it is not `public`."),
     ("column_name", "Name of the column; for a nested one the path that a question writes."),
     ("data_type", "Its type."),
     ("description", "What it means."),
@@ -25,6 +25,10 @@ pub(crate) fn table() -> Result<Arc<MemTable>, DataFusionError> {
         rows.extend(view.columns.iter().map(|c| [view.name, c.name, c.data_type, c.doc].map(str::to_owned)));
     }
     rows.extend(documented().into_iter().map(|c| ["records".into(), c.name, sql_name(&c.data_type), c.doc]));
+    for table in rollups() {
+        let of_table = |c: Documented| [table.name.clone(), c.name, sql_name(&c.data_type), c.doc];
+        rows.extend(table.columns.into_iter().map(of_table));
+    }
     rows.extend(OWN.iter().map(|(name, doc)| [NAME, name, "text", doc].map(str::to_owned)));
 
     let schema = Arc::new(Schema::new(OWN.map(|(name, _)| Field::new(name, DataType::Utf8, false)).to_vec()));

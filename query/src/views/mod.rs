@@ -22,12 +22,14 @@ mod ocsf_process_activity;
 mod ordinals;
 mod plans;
 mod processes;
+mod rollups;
 mod sessions;
 mod timeline;
 mod tool_calls;
 
 pub(crate) use columns::{NAME as COLUMNS, table as columns_table};
 pub(crate) use ordinals::ordinals;
+pub(crate) use rollups::rollups;
 
 /// Every view, in the order in which a person would want to hear of them.
 pub const ALL: &[View] = &[
