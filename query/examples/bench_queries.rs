@@ -1,7 +1,8 @@
 //! Questions of a SOC on a lake of synthetic records, cold and hot, against DuckDB on the same files, in one run.
 //!
 //! ```sh
-//! cargo run --release -p wk-query --example bench_queries -- --records 10000000 --lake bench-lake --python venv/bin/python
+//! cargo build --release --workspace --ignore-rust-version --example bench_queries
+//! target/release/examples/bench_queries --records 10000000 --lake bench-lake --python venv/bin/python
 //! ```
 //! The lake is made by wk-store, commit by commit, so its layout is the real one; a folder that holds a lake already is used as it is.
 //! Days are compacted, as they are in a lake that runs for longer than a day; `--as-sealed` leaves them as ingest sealed them.

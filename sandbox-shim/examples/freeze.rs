@@ -1,8 +1,11 @@
 //! Prints how long it takes to stop a tree of processes that fork all the time, a third of them detached from their parents; how long
 //! to let it go on; and how long to kill it.
 //!
-//! `cargo run -p wk-shim --example freeze [workers] [rounds] [signals]`. With `signals` the cgroup freezer is left aside, as on a
-//! machine that gives the shim no cgroup. Aim: 25 ms, p99, for 200 workers.
+//! ```text
+//! cargo build --workspace --ignore-rust-version --example freeze
+//! target/debug/examples/freeze [workers] [rounds] [signals]
+//! ```
+//! With `signals` the cgroup freezer is left aside, as on a machine that gives the shim no cgroup. Aim: 25 ms, p99, for 200 workers.
 
 use std::ffi::OsString;
 use std::sync::Arc;

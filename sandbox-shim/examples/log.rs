@@ -1,8 +1,11 @@
 //! Serves a log for measurements of the shim alone: nothing reads it but the broker's disk, as on a machine whose watcher and lake are
 //! elsewhere.
 //!
-//! `cargo run -p wk-shim --example log -- <data folder> [<bootstrap of a Kafka>]`: the embedded log, or the topics and a registry beside
-//! that Kafka. Makes the key that commands would be signed with, prints one line of JSON once it is ready, and ends with its input.
+//! ```text
+//! cargo build --workspace --ignore-rust-version --example log
+//! target/debug/examples/log <data folder> [<bootstrap of a Kafka>]
+//! ```
+//! The embedded log, or the topics and a registry beside that Kafka. Makes the key that commands would be signed with, prints one line of JSON once it is ready, and ends with its input.
 #![expect(clippy::print_stdout, reason = "what it prints is its answer")]
 
 use anyhow::Context as _;

@@ -1,7 +1,10 @@
 //! Prints what the watch costs: how long five ordinary workloads take under it, as a ratio to bare.
 //!
-//! `cargo run -p wk-shim --example overhead [rounds]`. Records go to memory, so this is the kernel side alone; the figures with the
-//! outbox are those of `tests/bench`.
+//! ```text
+//! cargo build --workspace --ignore-rust-version --example overhead
+//! target/debug/examples/overhead [rounds]
+//! ```
+//! Records go to memory, so this is the kernel side alone; the figures with the outbox are those of `tests/bench`.
 
 use std::ffi::OsString;
 use std::path::Path;

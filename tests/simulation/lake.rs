@@ -5,8 +5,8 @@
 //! put that was given up may arrive later. A run depends on nothing but its seed:
 //!
 //! ```text
-//! WK_SIMULATION_SEED=17 cargo test -p wk-ingest --test simulation -- --nocapture      one seed, with every step told
-//! WK_SIMULATION_SEEDS=1000..5000 cargo test -p wk-ingest --test simulation            others than the fixed thousand
+//! WK_SIMULATION_SEED=17 cargo test --workspace --ignore-rust-version --test simulation -- --nocapture      one seed, with every step told
+//! WK_SIMULATION_SEEDS=1000..5000 cargo test --workspace --ignore-rust-version --test simulation            others than the fixed thousand
 //! ```
 #![expect(clippy::disallowed_methods, reason = "the seeds to run come from the environment")]
 
@@ -264,7 +264,7 @@ impl Run {
     fn why(&self) -> String {
         let last = self.told.iter().rev().take(12).rev().fold(String::new(), |all, line| format!("{all}\n  {line}"));
         format!(
-            "the last steps of seed {seed} were{last}\nto see it again: WK_SIMULATION_SEED={seed} cargo test -p wk-ingest --test simulation -- --nocapture",
+            "the last steps of seed {seed} were{last}\nto see it again: WK_SIMULATION_SEED={seed} cargo test --workspace --ignore-rust-version --test simulation -- --nocapture",
             seed = self.seed
         )
     }

@@ -1,8 +1,9 @@
 //! Measures ingest against a raw consumer of the same topic, in one run.
 //!
 //! ```text
-//! cargo run --release -p wk-ingest --example throughput -- --records 2000000
-//! cargo run --release -p wk-ingest --example throughput -- --records 2000000 --brokers 127.0.0.1:9092
+//! cargo build --release --workspace --ignore-rust-version --example throughput
+//! target/release/examples/throughput --records 2000000
+//! target/release/examples/throughput --records 2000000 --brokers 127.0.0.1:9092
 //! ```
 //! Fills the topics with typical records (the embedded log without `--brokers`), reads them with nothing but the client library, then takes
 //! them into a new lake. With `--python` a script of stock packages takes them into a Delta table as well; with `--latency` it tells how long
