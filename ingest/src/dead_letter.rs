@@ -69,7 +69,7 @@ impl Letter {
         let Taken { source, offset, timestamp_ms, key, value } = &self.taken;
         let digest = Digest::of(value);
         let (key, reason) = match key.get(..KEY_BYTES) {
-            None => (key.as_slice(), self.reason.clone()),
+            None => (&key[..], self.reason.clone()),
             Some(start) => (start, format!("{}; of its key of {} bytes, the first are kept", self.reason, key.len())),
         };
         let parts: Vec<&[u8]> = if value.is_empty() { vec![&[]] } else { value.chunks(PART_BYTES).collect() };
@@ -258,8 +258,13 @@ mod tests {
 
     fn letter(key: &[u8], value: Vec<u8>) -> Letter {
         let source = Source { topic: Topic::Events, partition: 3 };
-        let taken =
-            Taken { source, offset: 99, timestamp_ms: Some(1_793_000_000_123), key: key.to_vec(), value: value.into() };
+        let taken = Taken {
+            source,
+            offset: 99,
+            timestamp_ms: Some(1_793_000_000_123),
+            key: key.to_vec().into(),
+            value: value.into(),
+        };
         Letter::new(taken, &Refusal::NoTime)
     }
 

@@ -288,7 +288,7 @@ impl Parts {
             return None;
         }
         let timestamp_ms = Some(self.timestamp.0.div_euclid(1000));
-        let taken = Taken { source, offset, timestamp_ms, key: self.key, value: Bytes::from(value) };
+        let taken = Taken { source, offset, timestamp_ms, key: self.key.into(), value: Bytes::from(value) };
         Some(Whole { session_id: self.session_id, cause: self.cause, taken })
     }
 }
@@ -319,7 +319,7 @@ impl Whole {
             topic: source.topic.name().into(),
             partition: source.partition,
             offset,
-            key: wk_schemas::Bytes(self.taken.key.clone()),
+            key: wk_schemas::Bytes(self.taken.key.to_vec()),
             value: wk_schemas::Bytes(Vec::new()),
             part: 0,
             parts: 0,

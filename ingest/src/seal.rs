@@ -144,7 +144,7 @@ mod tests {
             source: SOURCE,
             offset,
             timestamp_ms: Some(sample.recorded_at.0 / 1000),
-            key: sample.session_id.as_str().into(),
+            key: sample.session_id.as_str().to_owned().into(),
             value: frame(1, &sample.datum).into(),
         };
         (0..).zip(events).map(taken).collect()
@@ -175,7 +175,7 @@ mod tests {
     #[test]
     fn a_batch_of_nothing_but_dead_letters_is_a_commit() {
         let mut messages = messages(3);
-        messages.iter_mut().for_each(|taken| taken.key = b"other".to_vec());
+        messages.iter_mut().for_each(|taken| taken.key = bytes::Bytes::from_static(b"other"));
         let sealed = batch(messages).seal(&ids(), Uuid::nil(), Timestamp(0)).unwrap();
         assert_eq!((sealed.commit.bytes(), sealed.letters.len()), (0, 3));
     }

@@ -22,7 +22,7 @@ pub struct Taken {
     /// When the log took it, in milliseconds since 1970.
     pub timestamp_ms: Option<i64>,
     /// The key.
-    pub key: Vec<u8>,
+    pub key: Bytes,
     /// The value, with its frame.
     pub value: Bytes,
 }
@@ -32,7 +32,7 @@ impl Taken {
     #[must_use]
     pub fn new(source: Source, message: Message) -> Self {
         let Message { offset, timestamp_ms, key, value, .. } = message;
-        Self { source, offset, timestamp_ms, key, value: value.into() }
+        Self { source, offset, timestamp_ms, key, value }
     }
 }
 
@@ -143,7 +143,13 @@ mod tests {
 
     fn taken(key: &[u8], value: Vec<u8>) -> Taken {
         let source = Source { topic: Topic::Events, partition: 2 };
-        Taken { source, offset: 11, timestamp_ms: Some(1_793_000_000_123), key: key.to_vec(), value: value.into() }
+        Taken {
+            source,
+            offset: 11,
+            timestamp_ms: Some(1_793_000_000_123),
+            key: key.to_vec().into(),
+            value: value.into(),
+        }
     }
 
     fn sample() -> (Vec<u8>, Vec<u8>) {

@@ -69,7 +69,13 @@ impl Log {
     fn push(&mut self, source: Source, at: Timestamp, key: Vec<u8>, value: Vec<u8>) {
         let messages = self.partitions.get_mut(&source).unwrap();
         let offset = i64::try_from(messages.len()).unwrap();
-        messages.push(Some(Taken { source, offset, timestamp_ms: Some(at.0 / 1000), key, value: value.into() }));
+        messages.push(Some(Taken {
+            source,
+            offset,
+            timestamp_ms: Some(at.0 / 1000),
+            key: key.into(),
+            value: value.into(),
+        }));
     }
 
     /// Appends records, now and then something that is none, and now and then nothing.

@@ -44,7 +44,7 @@ pub fn schema_id(message: &Message) -> Option<i32> {
 /// # Errors
 /// [`Unreadable`] says what was found; the message belongs among the dead letters.
 pub fn read(message: &Message, is_ours: bool) -> Result<Incoming, Unreadable> {
-    let topic = Topic::from_name(&message.topic).ok_or_else(|| Unreadable::Topic(message.topic.clone()))?;
+    let topic = Topic::from_name(&message.topic).ok_or_else(|| Unreadable::Topic(message.topic.to_string()))?;
     let (id, datum) = unframe(&message.value)?;
     if !is_ours {
         return Err(Unreadable::Schema { id });

@@ -46,7 +46,7 @@ pub fn letters(message: &Message, reason: &str, tenant: &str, host: &str) -> (He
         caused_by: Vec::new(),
         occurred_at,
         body: DeadLetter {
-            topic: message.topic.clone(),
+            topic: message.topic.to_string(),
             partition: message.partition,
             offset: message.offset,
             key: Bytes(message.key[..message.key.len().min(KEY_BYTES)].to_vec()),
@@ -76,8 +76,8 @@ mod tests {
             partition: 1,
             offset: 9,
             timestamp_ms: Some(5),
-            key: b"not a session!".to_vec(),
-            value: value.clone(),
+            key: b"not a session!".to_vec().into(),
+            value: value.clone().into(),
         };
         let (header, out) = letters(&message, "why", "t", "h");
         assert_eq!(header.session_id.as_str(), "unreadable");

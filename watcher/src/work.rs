@@ -140,7 +140,7 @@ impl<'a> Work<'a> {
             match self.read(&message).await? {
                 Ok(incoming) => self.decide(incoming).await?,
                 // Ingest sets aside what is unreadable among our own findings.
-                Err(_) if message.topic == Topic::Findings.name() => {}
+                Err(_) if *message.topic == *Topic::Findings.name() => {}
                 Err(unreadable) => self.set_aside(&message, &unreadable).await?,
             }
             if let Some(topic) = Topic::from_name(&message.topic) {

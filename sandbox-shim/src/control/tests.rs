@@ -119,8 +119,8 @@ impl Scene {
             partition: 0,
             offset: 0,
             timestamp_ms: None,
-            key: b"s1".to_vec(),
-            value: wk_wire::frame(1, &datum),
+            key: b"s1".to_vec().into(),
+            value: wk_wire::frame(1, &datum).into(),
         }
     }
 
@@ -156,15 +156,17 @@ fn what_is_not_signed_for_this_session_and_this_moment_is_refused() {
     let now = clock::now();
     let late = Command { expires_at: now.plus_micros(-1), ..command(Instruction::Freeze) };
     let early = Command { issued_at: now.plus_micros(60_000_000), ..command(Instruction::Freeze) };
-    let mut altered = scene.message(4, "s1", command(Instruction::Freeze), &scene.key);
-    let end = altered.value.len() - 3;
-    altered.value[end] ^= 1;
+    let signed = scene.message(4, "s1", command(Instruction::Freeze), &scene.key);
+    let mut value = signed.value.to_vec();
+    let end = value.len() - 3;
+    value[end] ^= 1;
+    let altered = Message { value: value.into(), ..signed };
     let messages = [
         scene.message(1, "s1", command(Instruction::Freeze), &stranger),
         scene.message(2, "s2", command(Instruction::Freeze), &scene.key),
         scene.message(3, "s1", late, &scene.key),
         scene.message(5, "s1", early, &scene.key),
-        Message { value: b"junk".to_vec(), ..altered.clone() },
+        Message { value: b"junk".to_vec().into(), ..altered.clone() },
         altered,
     ];
     for message in &messages {
@@ -173,7 +175,7 @@ fn what_is_not_signed_for_this_session_and_this_moment_is_refused() {
     assert_eq!(scene.control.refused(), messages.len() as u64);
     assert!(scene.puppet.take().is_empty());
     // A message of another session is none of our business, so it is not even counted.
-    let foreign = Message { key: b"s2".to_vec(), ..messages[1].clone() };
+    let foreign = Message { key: b"s2".to_vec().into(), ..messages[1].clone() };
     scene.control.obey(&foreign, clock::instant());
     assert_eq!(scene.control.refused(), messages.len() as u64);
 }

@@ -4,15 +4,18 @@
 //! Messages with one key are in one partition, in the order in which one producer submitted them.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
+
+use bytes::Bytes;
 
 use crate::kafka::ClientError;
 
-/// A message as it is in the log.
+/// A message as it is in the log. Cheap to clone; several may share the memory that they lie in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
     /// The topic.
-    pub topic: String,
+    pub topic: Arc<str>,
     /// The partition of the topic.
     pub partition: i32,
     /// The place in the partition; the next message has a larger one, not necessarily by one.
@@ -20,9 +23,9 @@ pub struct Message {
     /// When the log took it, in milliseconds since 1970 UTC; `None` when the log does not say.
     pub timestamp_ms: Option<i64>,
     /// The key; for our topics the bytes of the session id.
-    pub key: Vec<u8>,
+    pub key: Bytes,
     /// The value as on the wire, with its Confluent framing; see [`crate::unframe`].
-    pub value: Vec<u8>,
+    pub value: Bytes,
 }
 
 /// Where a message came to lie in its topic.

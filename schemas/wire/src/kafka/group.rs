@@ -15,8 +15,9 @@ use rdkafka::{ClientContext, Offset, TopicPartitionList};
 use super::brokers::{Brokers, BrokersError};
 use super::cluster::{Cluster, listen, read_failed};
 use super::context::Traced;
+use super::copies::Copies;
 use super::producer::blocking;
-use super::reader::{AssignError, consumer_config, owned};
+use super::reader::{AssignError, consumer_config};
 use crate::log::{Message, ReadError};
 
 const COMMIT_WAIT: Duration = Duration::from_secs(10);
@@ -49,6 +50,7 @@ pub struct GroupReader {
     changes: Changes,
     traced: Traced,
     brokers: Brokers,
+    copies: Copies,
 }
 
 type Changes = Arc<Mutex<VecDeque<GroupEvent>>>;
@@ -113,7 +115,7 @@ impl GroupReader {
         let consumer: StreamConsumer<Member> =
             config.create_with_context(member).map_err(|source| brokers.refused(source))?;
         consumer.subscribe(topics).map_err(|source| brokers.refused(source))?;
-        Ok(Self { consumer: Arc::new(consumer), changes, traced, brokers: brokers.clone() })
+        Ok(Self { consumer: Arc::new(consumer), changes, traced, brokers: brokers.clone(), copies: Copies::default() })
     }
 
     /// Waits for the next change of the assignment or the next message. Cancel safe.
@@ -130,7 +132,7 @@ impl GroupReader {
             match tokio::time::timeout(LOOK, self.consumer.recv()).await {
                 Err(_) => {}
                 Ok(Ok(message)) => {
-                    let message = GroupEvent::Message(owned(&message));
+                    let message = GroupEvent::Message(self.copies.take(&message));
                     // The change came before the message, so it is told before it.
                     let mut changes = lock(&self.changes);
                     let Some(change) = changes.pop_front() else {

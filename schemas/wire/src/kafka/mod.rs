@@ -3,6 +3,7 @@
 mod brokers;
 mod cluster;
 mod context;
+mod copies;
 mod group;
 mod producer;
 mod reader;

@@ -6,12 +6,12 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use rdkafka::consumer::{Consumer as _, ConsumerContext, StreamConsumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use super::brokers::{Brokers, BrokersError};
 use super::cluster::{Cluster, read_failed};
 use super::context::Traced;
+use super::copies::Copies;
 use crate::log::{Message, Read, ReadError};
 
 /// Reads partitions from given offsets. The offsets are the caller's: nothing is committed, and a position that the log
@@ -23,6 +23,7 @@ pub struct Reader {
     brokers: Brokers,
     /// Taken from the consumer and not yet handed out.
     ready: VecDeque<Message>,
+    copies: Copies,
     /// Found while taking a batch; told once the messages before it are handed out.
     failure: Option<KafkaError>,
 }
@@ -72,7 +73,15 @@ impl Reader {
         let consumer: StreamConsumer<Traced> =
             consumer_config(brokers)?.create_with_context(traced.clone()).map_err(|source| brokers.refused(source))?;
         consumer.assign(&assignment).map_err(|source| brokers.refused(source))?;
-        Ok(Self { consumer, traced, cluster, brokers: brokers.clone(), ready: VecDeque::new(), failure: None })
+        Ok(Self {
+            consumer,
+            traced,
+            cluster,
+            brokers: brokers.clone(),
+            ready: VecDeque::new(),
+            copies: Copies::default(),
+            failure: None,
+        })
     }
 
     /// For questions to the same cluster.
@@ -133,7 +142,7 @@ impl Read for Reader {
             return Err(self.explain(source).await);
         }
         match self.consumer.recv().await {
-            Ok(message) => Ok(owned(&message)),
+            Ok(message) => Ok(self.copies.take(&message)),
             Err(source) => Err(self.explain(source).await),
         }
     }
@@ -146,10 +155,10 @@ impl Read for Reader {
             match tokio::time::timeout(wait, self.consumer.recv()).await {
                 Err(_) => return Ok(Vec::new()),
                 Ok(Err(source)) => return Err(self.explain(source).await),
-                Ok(Ok(message)) => self.ready.push_back(owned(&message)),
+                Ok(Ok(message)) => self.ready.push_back(self.copies.take(&message)),
             }
         }
-        self.failure = drain(&self.consumer, max, &mut self.ready);
+        self.failure = drain(&self.consumer, max, &mut self.copies, &mut self.ready);
         let count = self.ready.len().min(max);
         Ok(self.ready.drain(..count).collect())
     }
@@ -159,27 +168,17 @@ impl Read for Reader {
 pub(super) fn drain<C: ConsumerContext + 'static>(
     consumer: &StreamConsumer<C>,
     max: usize,
+    copies: &mut Copies,
     ready: &mut VecDeque<Message>,
 ) -> Option<KafkaError> {
     while ready.len() < max {
         match consumer.recv().now_or_never() {
             None => break,
-            Some(Ok(message)) => ready.push_back(owned(&message)),
+            Some(Ok(message)) => ready.push_back(copies.take(&message)),
             Some(Err(source)) => return Some(source),
         }
     }
     None
-}
-
-pub(super) fn owned(message: &BorrowedMessage<'_>) -> Message {
-    Message {
-        topic: message.topic().to_owned(),
-        partition: message.partition(),
-        offset: message.offset(),
-        timestamp_ms: message.timestamp().to_millis(),
-        key: message.key().unwrap_or_default().to_vec(),
-        value: message.payload().unwrap_or_default().to_vec(),
-    }
 }
 
 /// The settings of every consumer: quick when little comes, large batches when much does.

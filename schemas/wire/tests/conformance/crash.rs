@@ -197,11 +197,11 @@ async fn read(bootstrap: &str, count: usize) -> Vec<String> {
     while values.len() < count {
         let batch = reader.next_batch(1000, Duration::from_secs(30)).await.unwrap();
         assert!(!batch.is_empty(), "only {} of {count} are there", values.len());
-        values.extend(batch.into_iter().map(|message| String::from_utf8(message.value).unwrap()));
+        values.extend(batch.into_iter().map(|message| String::from_utf8(message.value.to_vec()).unwrap()));
     }
     // And not one more.
     let more = reader.next_batch(1, Duration::from_millis(200)).await.unwrap();
-    values.extend(more.into_iter().map(|message| String::from_utf8(message.value).unwrap()));
+    values.extend(more.into_iter().map(|message| String::from_utf8(message.value.to_vec()).unwrap()));
     values
 }
 

@@ -20,7 +20,7 @@ async fn a_kafka_with_tls_and_password_is_written_and_read() {
     let position = producer.append(TOPIC, b"session", b"secret").await.unwrap();
     let offset = position.offset.unwrap();
     let mut reader = Reader::assign(&brokers, &[(TOPIC, position.partition, offset)]).await.unwrap();
-    assert_eq!(reader.next().await.unwrap().value, b"secret");
+    assert_eq!(reader.next().await.unwrap().value[..], *b"secret");
 
     // A wrong password is told, not waited for.
     let wrong = kafka.dir().join("wrong");
