@@ -82,11 +82,10 @@ impl<'a> Input<'a> {
     ///
     /// # Errors
     /// [`CodecError::Truncated`] when fewer are left.
+    #[inline]
     pub fn take(&mut self, n: usize) -> Result<&'a [u8], CodecError> {
-        let truncated = CodecError::Truncated { at: self.at };
-        let end = self.at.checked_add(n).ok_or(truncated.clone())?;
-        let taken = self.bytes.get(self.at..end).ok_or(truncated)?;
-        self.at = end;
+        let taken = self.bytes[self.at..].get(..n).ok_or(CodecError::Truncated { at: self.at })?;
+        self.at += n;
         Ok(taken)
     }
 
@@ -96,6 +95,17 @@ impl<'a> Input<'a> {
     /// [`CodecError::Truncated`], or [`CodecError::NotCanonical`] when it is padded or longer than 64 bits.
     #[inline]
     pub fn long(&mut self) -> Result<i64, CodecError> {
+        // Most numbers are small: lengths, unions, symbols.
+        match self.bytes.get(self.at) {
+            Some(byte) if byte & 0x80 == 0 => {
+                self.at += 1;
+                Ok(unzigzag(u64::from(*byte)))
+            }
+            _ => self.long_of_several(),
+        }
+    }
+
+    fn long_of_several(&mut self) -> Result<i64, CodecError> {
         let start = self.at;
         let mut value: u64 = 0;
         let mut shift = 0;
@@ -176,6 +186,7 @@ fn unzigzag(value: u64) -> i64 {
 }
 
 /// Appends a zig-zag varint in its shortest form.
+#[inline]
 pub fn write_long(value: i64, out: &mut Vec<u8>) {
     let mut rest = zigzag(value);
     while rest >= 0x80 {
@@ -186,6 +197,7 @@ pub fn write_long(value: i64, out: &mut Vec<u8>) {
 }
 
 /// Appends a length-prefixed run of bytes.
+#[inline]
 pub fn write_blob(bytes: &[u8], out: &mut Vec<u8>) {
     write_long(i64::try_from(bytes.len()).expect("a slice is never longer than i64::MAX"), out);
     out.extend_from_slice(bytes);

@@ -12,28 +12,28 @@ use wk_schemas::{Digest, Timestamp, Topic};
 /// The leaf of one record: the RFC 6962 hash of [`record_entry`], without making it.
 #[must_use]
 pub fn record_leaf(topic: Topic, partition: i32, offset: i64, recorded_at: Timestamp, datum: &[u8]) -> Digest {
-    let head = head(topic, partition, offset, recorded_at, datum);
-    Digest(Sha256::new().chain_update([0]).chain_update(head).chain_update(datum).finalize().into())
+    let mut hash = Sha256::new().chain_update([0]);
+    head(topic, partition, offset, recorded_at, datum, |part| hash.update(part));
+    Digest(hash.chain_update(datum).finalize().into())
 }
 
 /// What the leaf of one record is the hash of.
 #[must_use]
 pub fn record_entry(topic: Topic, partition: i32, offset: i64, recorded_at: Timestamp, datum: &[u8]) -> Vec<u8> {
-    let mut entry = head(topic, partition, offset, recorded_at, datum);
+    let mut entry = Vec::with_capacity(datum.len() + 64);
+    head(topic, partition, offset, recorded_at, datum, |part| entry.extend_from_slice(part));
     entry.extend_from_slice(datum);
     entry
 }
 
-/// What stands before the datum.
-fn head(topic: Topic, partition: i32, offset: i64, recorded_at: Timestamp, datum: &[u8]) -> Vec<u8> {
+/// Tells `put` what stands before the datum, part by part.
+fn head(topic: Topic, partition: i32, offset: i64, recorded_at: Timestamp, datum: &[u8], mut put: impl FnMut(&[u8])) {
     let len = |bytes: &[u8]| u32::try_from(bytes.len()).expect("a record is smaller than 4 GiB").to_be_bytes();
     let topic = topic.name().as_bytes();
-    let mut head = Vec::with_capacity(topic.len() + 28);
-    head.extend_from_slice(&len(topic));
-    head.extend_from_slice(topic);
-    head.extend_from_slice(&partition.to_be_bytes());
-    head.extend_from_slice(&offset.to_be_bytes());
-    head.extend_from_slice(&recorded_at.0.to_be_bytes());
-    head.extend_from_slice(&len(datum));
-    head
+    put(&len(topic));
+    put(topic);
+    put(&partition.to_be_bytes());
+    put(&offset.to_be_bytes());
+    put(&recorded_at.0.to_be_bytes());
+    put(&len(datum));
 }

@@ -34,11 +34,11 @@ impl<'a> Encoder<'a> {
             .iter()
             .map(|(name, _, shape)| match (batch.column_by_name(name), shape) {
                 (Some(array), _) => Column::new(name, shape, array),
-                (None, Shape::Optional(_)) => Ok(Column::Nothing),
+                (None, Shape::Optional(_)) => Ok(Column::Nothing(1)),
                 (None, _) => Err(RowsError::Column { name: name.clone(), found: "nothing".into() }),
             })
             .collect::<Result<_, _>>()?;
-        Ok(Self { columns, rows: batch.num_rows() })
+        Ok(Self { columns: joined(columns), rows: batch.num_rows() })
     }
 
     /// Appends the datum of one row to `out`.
@@ -69,15 +69,15 @@ enum Column<'a> {
     Optional(Option<&'a NullBuffer>, Box<Column<'a>>),
     Array(&'a ListArray, Box<Column<'a>>),
     Record(Vec<Column<'a>>),
-    /// Every row is null.
-    Nothing,
+    /// So many columns one after another of which every row is null.
+    Nothing(usize),
 }
 
 impl<'a> Column<'a> {
     fn new(name: &str, shape: &Shape, array: &'a ArrayRef) -> Result<Self, RowsError> {
         let wrong = || RowsError::Column { name: name.to_owned(), found: array.data_type().to_string() };
         Ok(match (shape, array.data_type()) {
-            (Shape::Optional(_), _) if array.null_count() == array.len() => Self::Nothing,
+            (Shape::Optional(_), _) if array.null_count() == array.len() => Self::Nothing(1),
             (Shape::Optional(inner), _) => Self::Optional(array.nulls(), Box::new(Self::new(name, inner, array)?)),
             (Shape::Primitive("string", _), DataType::Utf8) => Self::Text(array.as_string()),
             (Shape::Primitive("bytes", _), DataType::Binary) => Self::Blob(array.as_binary()),
@@ -109,7 +109,7 @@ impl<'a> Column<'a> {
                         .ok_or_else(|| RowsError::Column { name: path.clone(), found: "nothing".into() })?;
                     Self::new(&path, shape, array)
                 });
-                Self::Record(members.collect::<Result<_, _>>()?)
+                Self::Record(joined(members.collect::<Result<_, _>>()?))
             }
             _ => return Err(wrong()),
         })
@@ -151,9 +151,21 @@ impl<'a> Column<'a> {
                     member.write(row, out);
                 }
             }
-            Self::Nothing => out.push(0),
+            Self::Nothing(columns) => out.resize(out.len() + columns, 0),
         }
     }
+}
+
+/// Columns that are null throughout are most of them, in runs: a run is written at once.
+fn joined(columns: Vec<Column<'_>>) -> Vec<Column<'_>> {
+    let mut joined: Vec<Column<'_>> = Vec::with_capacity(columns.len());
+    for column in columns {
+        match (joined.last_mut(), &column) {
+            (Some(Column::Nothing(run)), Column::Nothing(more)) => *run += more,
+            _ => joined.push(column),
+        }
+    }
+    joined
 }
 
 fn symbol_indexes(name: &str, symbols: &[String], values: &StringArray) -> Result<Vec<u8>, RowsError> {

@@ -8,8 +8,8 @@ use crate::offsets::Source;
 use crate::rows::KindName;
 use crate::stats::Held;
 use std::collections::BTreeMap;
-use wk_schemas::Timestamp;
 use wk_schemas::codec::HeaderView;
+use wk_schemas::{Schema, Timestamp};
 
 /// What the records of a file say themselves.
 #[derive(Debug, Default)]
@@ -17,7 +17,8 @@ pub(super) struct Bounds {
     occurred_at: Option<(Timestamp, Timestamp)>,
     recorded_at: Option<(Timestamp, Timestamp)>,
     session_id: Option<(String, String)>,
-    kinds: BTreeMap<KindName, u64>,
+    /// How many there are of each kind, by its place among those of their schema.
+    kinds: Vec<u64>,
     held: BTreeMap<Source, Held>,
 }
 
@@ -28,7 +29,7 @@ impl Bounds {
         offset: i64,
         recorded_at: Timestamp,
         header: &HeaderView<'_>,
-        kind: &str,
+        kind: usize,
     ) {
         widen(&mut self.occurred_at, header.occurred_at);
         widen(&mut self.recorded_at, recorded_at);
@@ -39,15 +40,18 @@ impl Bounds {
             Some((_, last)) if session > last.as_str() => session.clone_into(last),
             Some(_) => {}
         }
-        *self.kinds.entry(KindName::new(kind)).or_default() += 1;
+        if self.kinds.len() <= kind {
+            self.kinds.resize(kind + 1, 0);
+        }
+        self.kinds[kind] += 1;
         let held = self.held.entry(source).or_insert(Held { source, first: offset, last: offset, rows: 0 });
         held.first = held.first.min(offset);
         held.last = held.last.max(offset);
         held.rows += 1;
     }
 
-    /// What the commit says of the file and the records do not, one sentence each.
-    pub(super) fn lies(&self, file: &DataFile) -> Vec<String> {
+    /// What the commit says of the file and the records, which are of `schema`, do not; one sentence each.
+    pub(super) fn lies(&self, file: &DataFile, schema: &Schema) -> Vec<String> {
         let mut lies = Vec::new();
         let stats = &file.stats;
         for (name, found, said) in
@@ -65,8 +69,10 @@ impl Bounds {
         {
             lies.push(format!("its sessions go from {first} to {last}"));
         }
-        if self.kinds != stats.kinds {
-            let kinds: Vec<String> = self.kinds.iter().map(|(kind, rows)| format!("{rows} {kind}")).collect();
+        let kinds = schema.kinds().iter().zip(&self.kinds).filter(|(_, rows)| **rows > 0);
+        let kinds: BTreeMap<KindName, u64> = kinds.map(|(kind, rows)| (KindName::new(kind), *rows)).collect();
+        if kinds != stats.kinds {
+            let kinds: Vec<String> = kinds.iter().map(|(kind, rows)| format!("{rows} {kind}")).collect();
             lies.push(format!("its records are {}", kinds.join(", ")));
         }
         if !self.held.values().eq(stats.held.iter()) {

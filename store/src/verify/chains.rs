@@ -4,7 +4,7 @@
 //! sides of it, a late record has to fit between them and a note has to say that it was replayed, and what is still open at the end is
 //! reported.
 
-use super::file::Seen;
+use super::file::{Offset, Seen};
 use super::removed::place;
 use super::report::{Class, Finding, Report};
 use super::scope::Scope;
@@ -51,7 +51,7 @@ struct Session {
     started: bool,
     ended: bool,
     /// The newest record of the shim: time of the log, place and seq.
-    last: Option<(Timestamp, String, i64)>,
+    last: Option<(Timestamp, Offset, i64)>,
 }
 
 #[derive(Debug)]
@@ -190,13 +190,15 @@ impl Chains {
         if !self.anywhere {
             report.open_sessions = open.len() as u64;
             for (name, session) in open {
-                let Some((at, place, seq)) = session.last else { continue };
+                let Some((at, (source, offset), seq)) = session.last else { continue };
                 if self.one_session || self.newest.micros_since(at) > SILENT_US {
                     let what =
                         format!("it has no end: its last record has seq {seq}; it runs, or its tail was withheld");
-                    report
-                        .findings
-                        .push(Finding::new(Class::Notice, what).record(place).chain(format!("session {name}")));
+                    report.findings.push(
+                        Finding::new(Class::Notice, what)
+                            .record(format!("{source}@{offset}"))
+                            .chain(format!("session {name}")),
+                    );
                 }
             }
         }
@@ -216,7 +218,7 @@ impl Session {
             _ => {}
         }
         if record.source.topic == Topic::Events && self.last.as_ref().is_none_or(|(at, ..)| *at <= record.recorded_at) {
-            self.last = Some((record.recorded_at, record.place(), record.seq));
+            self.last = Some((record.recorded_at, (record.source, record.offset), record.seq));
         }
     }
 }
