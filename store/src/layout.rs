@@ -55,6 +55,10 @@ pub const ROW_GROUP_ROWS: usize = 128 * 1024;
 /// The most rows in a page. Whoever wants one record reads a page of each column.
 const PAGE_ROWS: usize = 4096;
 
+/// The most bytes in a dictionary of values. Whoever wants one record reads the whole dictionary of each column; where values are many, ids and
+/// digests, a page compresses without one as well.
+const DICTIONARY_BYTES: usize = 64 * 1024;
+
 /// One in so many lookups of an id that is not there reads a row group for nothing.
 const BLOOM_FALSE_POSITIVES: f64 = 0.01;
 
@@ -205,6 +209,7 @@ fn properties(of: &Schema, schema: &SchemaRef, stats: &Stats, sessions: usize, o
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(1).expect("zstd has a level 1")))
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
         .set_data_page_row_count_limit(PAGE_ROWS)
+        .set_dictionary_page_size_limit(DICTIONARY_BYTES)
         .set_statistics_enabled(EnabledStatistics::Chunk)
         .set_offset_index_disabled(small)
         .set_sorting_columns(Some(sorting.collect()))
