@@ -24,13 +24,14 @@ use datafusion::execution::cache::cache_manager::FileMetadataCache;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::logical_expr::Operator;
 use datafusion::parquet::bloom_filter::Sbbf;
-use datafusion::parquet::file::metadata::ParquetMetaData;
+use datafusion::parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
 use datafusion::physical_expr::expressions::{BinaryExpr, CaseExpr, Column, InListExpr, Literal};
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use datafusion::physical_plan::ExecutionPlan;
 use futures::{StreamExt as _, stream};
 use object_store::{ObjectMeta, ObjectStore};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Files whose bloom filters are asked for at once.
@@ -129,47 +130,55 @@ impl Needle {
         let mut columns = BTreeSet::new();
         self.0.columns(&mut columns);
         let columns = indexes(&metadata, &columns);
-        let mut kept = Vec::new();
-        for row_group in 0..metadata.num_row_groups() {
-            let filters = filters(store, file, &metadata, row_group, &columns).await?;
+        let filters = filters(store, file, &metadata, &columns).await?;
+        let kept = filters.iter().map(|filters| {
             // A column that the file does not have is null in every row.
-            let may = |column: &Path, text: &str| {
+            self.0.may_hold(&|column: &Path, text: &str| {
                 columns.contains_key(column) && filters.get(column).is_none_or(|filter| filter.check(text))
-            };
-            kept.push(self.0.may_hold(&may));
-        }
-        Ok(kept)
+            })
+        });
+        Ok(kept.collect())
     }
 }
 
 /// Where those columns are among the leaf columns of a file.
 fn indexes(metadata: &ParquetMetaData, wanted: &BTreeSet<&Path>) -> BTreeMap<Path, usize> {
     let all = metadata.file_metadata().schema_descr().columns().iter().enumerate();
-    let all = all.map(|(index, column)| (column.path().parts().to_vec(), index));
-    all.filter(|(path, _)| wanted.contains(path)).collect()
+    let wanted = |path: &[String]| wanted.iter().find(|wanted| ***wanted == path).map(|wanted| Path::clone(wanted));
+    all.filter_map(|(index, column)| Some((wanted(column.path().parts())?, index))).collect()
 }
 
-/// The bloom filters that a row group has on those columns.
-async fn filters(
+/// The bloom filters that each row group has on those columns.
+async fn filters<'c>(
     store: &dyn ObjectStore,
     file: &ObjectMeta,
     metadata: &ParquetMetaData,
-    row_group: usize,
-    columns: &BTreeMap<Path, usize>,
-) -> Result<BTreeMap<Path, Sbbf>> {
-    let row_group = metadata.row_group(row_group);
-    let places = columns.iter().filter_map(|(path, index)| {
-        let column = row_group.column(*index);
-        let begin = u64::try_from(column.bloom_filter_offset()?).ok()?;
-        let length = u64::try_from(column.bloom_filter_length()?).ok()?;
-        Some((path.clone(), begin..begin.checked_add(length).filter(|end| *end <= file.size)?))
-    });
-    let (paths, ranges): (Vec<_>, Vec<_>) = places.unzip();
-    if ranges.is_empty() {
-        return Ok(BTreeMap::new());
+    columns: &'c BTreeMap<Path, usize>,
+) -> Result<Vec<BTreeMap<&'c Path, Sbbf>>> {
+    let (mut places, mut ranges) = (Vec::new(), Vec::new());
+    for (row_group, of) in metadata.row_groups().iter().enumerate() {
+        for (path, index) in columns {
+            if let Some(range) = filter_of(of.column(*index)).filter(|range| range.end <= file.size) {
+                places.push((row_group, path));
+                ranges.push(range);
+            }
+        }
     }
-    let bytes = store.get_ranges(&file.location, &ranges).await?;
-    paths.into_iter().zip(&bytes).map(|(path, bytes)| Ok((path, Sbbf::from_bytes(bytes)?))).collect()
+    let mut filters = vec![BTreeMap::new(); metadata.num_row_groups()];
+    if !ranges.is_empty() {
+        let bytes = store.get_ranges(&file.location, &ranges).await?;
+        for ((row_group, path), bytes) in places.into_iter().zip(&bytes) {
+            filters[row_group].insert(path, Sbbf::from_bytes(bytes)?);
+        }
+    }
+    Ok(filters)
+}
+
+/// Where in its file the bloom filter of a column is, if it has one.
+fn filter_of(column: &ColumnChunkMetaData) -> Option<Range<u64>> {
+    let begin = u64::try_from(column.bloom_filter_offset()?).ok()?;
+    let length = u64::try_from(column.bloom_filter_length()?).ok()?;
+    Some(begin..begin.checked_add(length)?)
 }
 
 impl Asked {
