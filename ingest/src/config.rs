@@ -13,7 +13,7 @@ pub struct Config {
     /// Shorter shows records earlier and makes more and smaller files.
     #[serde(with = "humantime_serde")]
     pub seal_interval: Duration,
-    /// A batch is sealed when it has so many records. Default: 131072, one row group.
+    /// A batch is sealed when it has so many records. Default: 65536.
     pub seal_records: NonZeroUsize,
     /// A batch is sealed when its messages have so many bytes. Default: 128 MiB.
     pub seal_bytes: NonZeroUsize,
@@ -44,7 +44,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             seal_interval: Duration::from_secs(2),
-            seal_records: NonZeroUsize::new(128 * 1024).expect("128 Ki is not zero"),
+            seal_records: NonZeroUsize::new(64 * 1024).expect("64 Ki is not zero"),
             seal_bytes: NonZeroUsize::new(128 << 20).expect("128 Mi is not zero"),
             workers: None,
             drain_time: Duration::from_secs(10),
