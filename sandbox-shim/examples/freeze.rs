@@ -74,6 +74,7 @@ fn start(workers: usize, means: &Means) -> (tempfile::TempDir, Running) {
         reachable: vec![],
         teller: None,
         stdio: Stdio::Inherit,
+        fanotify: true,
     };
     let running =
         launch_with(means.clone(), spec, Arc::new(Forget), Arc::new(NoTies), |_| {}).expect("the agent starts");

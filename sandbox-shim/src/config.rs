@@ -31,6 +31,9 @@ pub struct Config {
     /// has been reached; after that it stands still until it is. Default: 15 seconds.
     #[serde(with = "humantime_serde")]
     pub connect_patience: Duration,
+    /// Whether, as root, fanotify watches what the kernel opens to execute programs: interpreters, loaders, and a program other than
+    /// the one asked for. It takes one of the user's fanotify groups for each session. Default: true.
+    pub fanotify: bool,
 }
 
 impl Default for Config {
@@ -41,6 +44,7 @@ impl Default for Config {
             outbox_bytes_max: 512 << 20,
             drain_patience: Duration::from_secs(10),
             connect_patience: Duration::from_secs(15),
+            fanotify: true,
         }
     }
 }

@@ -28,6 +28,8 @@ pub struct Means {
     pub copies_descriptors: bool,
     /// A network namespace may be tried, for policies that want one; whether it can be had is seen when one is made.
     pub network: bool,
+    /// What the kernel opens for execution can be watched by fanotify, on mounts of the session's own.
+    pub fanotify: bool,
     /// A folder of cgroup v2 in which the session's own can be made.
     pub cgroup: Option<PathBuf>,
 }
@@ -99,7 +101,14 @@ impl Means {
             }
         }
         means.network = true;
+        means.fanotify = crate::fanotify::offered();
         means
+    }
+
+    /// Whether what the kernel opens for execution can be watched: on the machine's own mounts it would be told of every process.
+    #[must_use]
+    pub(crate) fn offers_fanotify(&self) -> bool {
+        self.fanotify && self.namespaces && !self.user_namespace
     }
 
     /// Whether the agent can have a network of its own, made and tried in a process that ends at once. Resolution by name has to be

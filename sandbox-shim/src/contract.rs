@@ -42,6 +42,8 @@ pub trait Recorder: Send + Sync {
 pub struct Sees {
     /// Programs that are executed, with their arguments.
     pub programs: bool,
+    /// Files that the kernel opens by itself to execute a program: the interpreter of a script, the loader.
+    pub loaders: bool,
     /// Processes that end.
     pub ends: bool,
     /// Files that are opened, with their paths.
@@ -56,8 +58,8 @@ pub struct Sees {
     pub holds: bool,
 }
 
-/// Sees what processes do and tells a [`Recorder`]: the supervision by notifications, gVisor's kernel by its stream. Whoever reads
-/// the records need not know which it was; `tests/watch/observers.rs` holds them all to that.
+/// Sees what processes do and tells a [`Recorder`]: the supervision by notifications, gVisor's kernel by its stream, fanotify. Whoever
+/// reads the records need not know which it was; `tests/watch/observers.rs` holds them all to that.
 pub trait Observer {
     /// Its word in `session_started`'s `confinement`.
     fn word(&self) -> &'static str;

@@ -22,6 +22,7 @@ mod doors;
 pub mod drain;
 mod egress;
 pub mod ephemeral;
+pub mod fanotify;
 mod floor;
 mod fold;
 mod freeze;

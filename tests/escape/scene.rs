@@ -157,6 +157,7 @@ impl Scene {
             reachable: vec![],
             teller: None,
             stdio: Stdio::Capture,
+            fanotify: true,
         };
         let mut running = launch_with(means.clone(), spec, recorder.clone(), Arc::new(NoTies), |_| {})
             .map_err(|error| format!("could not be started: {error}"))?;

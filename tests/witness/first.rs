@@ -13,7 +13,9 @@ pub(crate) fn testimony(installation: &Installation, session: &str) -> Testimony
         add(&mut seen, &row, "parent_image", "EXECUTE", text(&row, "image"), None);
     }
     let files = "SELECT image, operation, path, target_path, outcome, errno, count FROM file_access";
-    for row in installation.sql(&format!("{files} WHERE {mine}")) {
+    // No call of a process, so nothing that strace could see.
+    let calls = "(reason IS NULL OR reason NOT LIKE 'opened by the kernel%')";
+    for row in installation.sql(&format!("{files} WHERE {mine} AND {calls}")) {
         let operation = text(&row, "operation");
         let second = ["RENAME", "LINK", "SYMLINK"].contains(&operation.as_str());
         let target = second.then(|| text(&row, "target_path"));

@@ -88,7 +88,16 @@ impl Observer for Serving {
     }
 
     fn sees(&self) -> Sees {
-        Sees { programs: true, ends: true, opens: true, names: false, connections: true, results: true, holds: false }
+        Sees {
+            programs: true,
+            loaders: false,
+            ends: true,
+            opens: true,
+            names: false,
+            connections: true,
+            results: true,
+            holds: false,
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use crate::calls::{self, Setup, filter};
 use crate::confine::{self, IdMaps, Means, c_path};
 use crate::doors;
 use crate::egress::{self, NamesFile, Services};
+use crate::fanotify::Watch;
 use crate::floor::{self, Floor};
 use crate::freeze::Brake;
 use crate::policy::Policy;
@@ -61,6 +62,8 @@ pub struct Launch {
     pub teller: Option<crate::supervise::Teller>,
     /// What becomes of its standard input and output.
     pub stdio: Stdio,
+    /// Whether fanotify watches what the kernel opens for execution, where it can.
+    pub fanotify: bool,
 }
 
 /// The agent could not be started.
@@ -128,10 +131,12 @@ pub(crate) struct Begun {
     pub(crate) listener: OwnedFd,
     pub(crate) brake: Brake,
     pub(crate) inside: Option<Listeners>,
+    pub(crate) watch: Option<Watch>,
 }
 
 /// Does everything that can be done before the fork.
-pub(crate) fn prepare(spec: &Launch, means: Means) -> Result<Prepared, LaunchError> {
+pub(crate) fn prepare(spec: &Launch, mut means: Means) -> Result<Prepared, LaunchError> {
+    means.fanotify &= spec.fanotify;
     if !means.notifications {
         return Err(LaunchError::NoNotifications);
     }
@@ -239,7 +244,11 @@ impl Prepared {
             Err(error) => Err(error),
         };
         match listener {
-            Ok(Ok((listener, inside))) => Ok(Begun { listener, brake, inside }),
+            Ok(Ok((listener, inside))) => {
+                // All its mounts are made, and its agent waits for the shim with its first exec.
+                let watch = means.offers_fanotify().then(|| watch(init)).flatten();
+                Ok(Begun { listener, brake, inside, watch })
+            }
             Ok(Err(failed)) => Err(failure(&brake, failed)),
             Err(source) => {
                 sys::process::wait_for(init).ok();
@@ -253,6 +262,15 @@ impl Prepared {
     pub(crate) fn line(&self) -> Arc<Line> {
         Arc::clone(&self.line)
     }
+}
+
+/// Watches what the kernel opens for execution; a session can do without, and then says so by not naming it.
+fn watch(init: i32) -> Option<Watch> {
+    let begun = Watch::begin(init);
+    if let Err(error) = &begun {
+        tracing::warn!(%error, "the session goes without fanotify: interpreters and loaders will not be on record");
+    }
+    begun.ok()
 }
 
 fn failure(brake: &Brake, failed: frame::Frame) -> LaunchError {

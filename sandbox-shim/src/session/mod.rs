@@ -250,6 +250,7 @@ pub fn run_session(config: &SessionConfig, started: impl FnOnce(&SessionId)) -> 
             (false, true) => Stdio::Capture,
             (false, false) => Stdio::Inherit,
         },
+        fanotify: config.config.fanotify,
     };
     let first = first_records(config, &invocation, &policy, &spec);
     let recorder: Arc<dyn Recorder> = Arc::clone(&journal) as _;

@@ -55,6 +55,10 @@ pub(crate) struct Core {
     pub(crate) gate: Gate,
     pub(crate) workers: Workers,
     pub(crate) exits: super::exits::Exits,
+    /// Only as root: what the kernel opens to execute programs.
+    pub(super) openings: Option<super::openings::Openings>,
+    /// Held while it is told that a process runs another program than it asked for: two may find that out at once.
+    pub(super) telling_another: Mutex<()>,
     pub(crate) wake: OwnedFd,
     pub(crate) looked_for_abandoned: AtomicI64,
     pub(crate) failed: AtomicBool,
@@ -101,6 +105,7 @@ impl Core {
 
     /// A process has ended: its folds and holds end with it.
     pub(crate) fn process_is_gone(&self, pid: i32) {
+        self.tell_last_openings(pid);
         let repeats = lock(&self.fold).end_group(pid);
         self.record_repeats(repeats).ok();
         let repeats = lock(&self.calls).end_group(pid);

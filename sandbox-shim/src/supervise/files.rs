@@ -6,7 +6,7 @@
 use super::ask::Question;
 use super::core::{Core, Decided, FileKey, Stop};
 use crate::contract::Causality;
-use crate::fold::Seen;
+use crate::fold::{Fold, Seen};
 use crate::lock::lock;
 use crate::observe::request::{Change, Place};
 use crate::observe::resolve::Resolved;
@@ -14,10 +14,11 @@ use crate::policy::{Action, Verdict};
 use crate::process::{self, Process, path_text};
 use crate::sys::seccomp::{Answer, Notification};
 use crate::{carry, clock, sys};
+use std::hash::Hash;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use wk_schemas::Origin;
 use wk_schemas::body::{FileAccessed, FileOperation, Outcome};
 
@@ -326,13 +327,23 @@ impl Core {
         errno: Option<i32>,
         reason: Option<String>,
     ) -> Result<(), Stop> {
-        let at = clock::now();
         let key: FileKey = (access.operation, outcome, access.flags, access.name.as_os_str().to_owned());
         let body = || body(&*self.causality, process, access, outcome, errno, reason.clone());
+        self.record_or_count(&self.fold, (process.pid, key), body)
+    }
+
+    /// Writes an access down, or counts it when there was one like it a moment ago.
+    pub(super) fn record_or_count<G: Eq + Hash + Ord + Copy, K: Eq + Hash + Ord>(
+        &self,
+        fold: &Mutex<Fold<G, K, FileAccessed>>,
+        (group, key): (G, K),
+        body: impl Fn() -> FileAccessed,
+    ) -> Result<(), Stop> {
+        let at = clock::now();
         let (seen, over) = {
-            let mut fold = lock(&self.fold);
+            let mut fold = lock(fold);
             let over = if fold.is_full() { fold.end() } else { Vec::new() };
-            (fold.see(process.pid, key, at, body), over)
+            (fold.see(group, key, at, &body), over)
         };
         self.record_repeats(over)?;
         match seen {
@@ -381,7 +392,7 @@ fn stricter(a: Verdict, b: Verdict) -> Verdict {
     }
 }
 
-fn body(
+pub(super) fn body(
     causality: &dyn Causality,
     process: &Process,
     access: &Access,

@@ -32,12 +32,17 @@ impl Core {
 
     fn kept(&self, result: Result<RecordId, RecordError>) -> Result<RecordId, Stop> {
         result.map_err(|error| {
-            if !self.failed.swap(true, Ordering::SeqCst) {
-                tracing::error!(%error, "an event could not be recorded; the agent is stopped");
-                (self.on_failure)();
-            }
+            self.fail(&error, "an event could not be recorded");
             Stop
         })
+    }
+
+    /// Stops the agent, because it would go on unseen.
+    pub(super) fn fail(&self, error: &dyn std::fmt::Display, what: &'static str) {
+        if !self.failed.swap(true, Ordering::SeqCst) {
+            tracing::error!(%error, what, "the agent is stopped");
+            (self.on_failure)();
+        }
     }
 
     /// Writes down everything that was counted and is not yet written.
@@ -46,6 +51,8 @@ impl Core {
         self.record_repeats(repeats).ok();
         let repeats = lock(&self.calls).end();
         self.record_call_repeats(repeats).ok();
+        let repeats = self.openings.as_ref().map(super::openings::Openings::all_over);
+        self.record_repeats(repeats.unwrap_or_default()).ok();
     }
 
     /// Writes down repeats that were counted.

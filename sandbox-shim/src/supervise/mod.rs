@@ -13,6 +13,7 @@ mod files;
 mod keep;
 mod names;
 pub(crate) mod network;
+mod openings;
 mod proc_files;
 mod processes;
 mod receive;
@@ -28,6 +29,7 @@ use crate::freeze::Brake;
 pub use crate::freeze::{FreezeError, Stopped};
 use crate::launch::{self, frame};
 pub use crate::launch::{Launch, LaunchError, Stdio};
+use crate::lock::lock;
 use crate::policy::Policy;
 use crate::process::{exit_code, exit_signal};
 use crate::sys::{process, seccomp};
@@ -98,16 +100,17 @@ pub fn launch_with(
     let copies = means.copies_descriptors;
     let mut prepared = launch::prepare(&spec, means)?;
     let (stdin, stdout) = (prepared.stdin.take(), prepared.stdout.take());
-    let words = prepared.words.clone();
+    let mut words = prepared.words.clone();
     let (wall, names_file) = (prepared.wall.take(), prepared.names.take());
     let (services, outside) = wall.map_or((None, None), |(services, listeners)| (Some(services), listeners));
     let walled = outside.is_none();
     let (floor, protected, line) = (prepared.floor.clone(), prepared.protected.clone(), prepared.line());
     let exits = exits::Exits::new().map_err(io("watching for exits"))?;
     let wake = process::event().map_err(io("making the supervision's wake-up"))?;
+    let stop = process::event().map_err(io("watching what is executed"))?;
     let (tell, told) = mpsc::sync_channel(1);
     let (tell_root, root_told) = mpsc::sync_channel(1);
-    let confinement = words.clone();
+    let mut confinement = words.clone();
     let receiver = std::thread::Builder::new().name("wk-supervise".to_owned()).spawn(move || {
         let begun = match prepared.begin() {
             Ok(begun) => begun,
@@ -143,6 +146,8 @@ pub fn launch_with(
             gate: crate::gate::Gate::default(),
             workers: crate::workers::Workers::default(),
             exits,
+            openings: begun.watch.map(|watch| openings::Openings::new(watch, stop)),
+            telling_another: Mutex::default(),
             wake,
             looked_for_abandoned: AtomicI64::new(0),
             failed: AtomicBool::new(false),
@@ -156,6 +161,7 @@ pub fn launch_with(
             }),
         });
         tell.send(Ok((Arc::clone(&core), Arc::clone(&brake), begun.inside))).ok();
+        confinement.extend(core.observed_by());
         core.run(move |root_pid| {
             let facts = Started { root_pid, confinement };
             started(&facts);
@@ -169,6 +175,7 @@ pub fn launch_with(
         step: "starting the supervision",
         source: std::io::ErrorKind::BrokenPipe.into(),
     })??;
+    words.extend(core.observed_by());
     let serving = inside.or(outside);
     let serving = serving.map(|listeners| egress::serve::Serving::begin(&core, listeners));
     let serving = serving.transpose().map_err(io("serving the proxy"))?;
@@ -186,6 +193,11 @@ pub fn launch_with(
         .name("wk-exits".to_owned())
         .spawn(move || watching.exits.run(&watching))
         .map_err(io("watching for exits"))?;
+    let telling = core.openings.is_some().then(|| Arc::clone(&core));
+    let teller = telling.map(|core| {
+        std::thread::Builder::new().name("wk-openings".to_owned()).spawn(move || core.watch_openings_or_fail())
+    });
+    let teller = teller.transpose().map_err(io("watching what is executed"))?;
     let (urgent, braking) = brake_thread().map_err(io("starting the brake"))?;
     // The exec of the agent's program is itself a watched call, so the first notification names its process.
     let root_pid = root_told.recv().unwrap_or(0);
@@ -196,7 +208,7 @@ pub fn launch_with(
         started,
         stdin,
         stdout,
-        threads: vec![receiver, listener, watcher, braking],
+        threads: [receiver, listener, watcher, braking].into_iter().chain(teller).collect(),
         urgent: Some(urgent),
         serving,
         _names_file: names_file,
@@ -357,12 +369,20 @@ impl Running {
         for held in self.core.holds.take_if(|_| true) {
             self.core.end_hold(held, crate::hold::Ending::Abandoned);
         }
+        self.core.tell_openings();
         self.core.record_all_repeats();
         Ended {
             exit_code: status.and_then(exit_code),
             // A kill of the whole cgroup takes the init along, which then says nothing.
             signal: status.map_or(Some(libc::SIGKILL), exit_signal),
         }
+    }
+
+    /// Everyone who watches this session; the supervision itself first.
+    #[must_use]
+    pub fn observers(&self) -> Vec<&dyn Observer> {
+        let beside = self.core.openings.as_ref().map(|openings| openings.watch() as &dyn Observer);
+        std::iter::once(self as &dyn Observer).chain(beside).collect()
     }
 
     /// Whether an event could not be recorded, so that the agent was ended.
@@ -378,7 +398,16 @@ impl Observer for Running {
     }
 
     fn sees(&self) -> Sees {
-        Sees { programs: true, ends: true, opens: true, names: true, connections: true, results: false, holds: true }
+        Sees {
+            programs: true,
+            loaders: false,
+            ends: true,
+            opens: true,
+            names: true,
+            connections: true,
+            results: false,
+            holds: true,
+        }
     }
 }
 
@@ -405,6 +434,7 @@ impl Drop for Running {
         self.serving = None;
         self.brake.line.hang_up();
         self.urgent = None;
+        self.core.stop_telling_openings();
         for thread in self.threads.drain(..) {
             thread.join().ok();
         }

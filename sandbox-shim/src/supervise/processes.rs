@@ -1,7 +1,7 @@
 //! Executing programs.
 //!
 //! The kernel itself carries an exec out: its arguments may change after they were read, so a record of an exec is what was
-//! asked. Which program really runs is checked when the process is next heard of.
+//! asked. Which program really runs is checked when the process is next heard of, and as root when the kernel opens it (`openings`).
 
 use super::ask::Question;
 use super::core::{Core, Decided, Stop};
@@ -46,9 +46,10 @@ impl Core {
         if !self.is_waiting(call) {
             return Ok(None);
         }
-        let exec = Exec { at, arguments, cwd };
         // What a descriptor leads to may have no name any more, or never had one, and can be executed all the same.
-        let is_nameless = exec.at.real.as_os_str().as_bytes().ends_with(b" (deleted)");
+        let is_nameless = at.real.as_os_str().as_bytes().ends_with(b" (deleted)");
+        let by_name = !place.path.is_empty() && !at.in_proc && !is_nameless && !at.name.starts_with("/proc");
+        let exec = Exec { thread: call.thread, at, by_name, arguments, cwd };
         let failure = if exec.at.in_proc || is_nameless { None } else { expected_failure(&exec.at.real) };
         if let Some(errno) = failure {
             self.record_exec(process, &exec, Outcome::Failed, Some(errno), None)?;
@@ -168,6 +169,7 @@ impl Core {
             reason,
         };
         if outcome == Outcome::Allowed {
+            self.expect_opening(before, exec.thread, &exec.at.real, exec.by_name);
             // What was counted so far was done by the program before; the next one's doings are not its repeats.
             let over = lock(&self.fold).end_group(before.pid);
             self.record_repeats(over)?;
@@ -187,22 +189,48 @@ impl Core {
         let Some(before) = &process.unverified_after else { return Ok(process) };
         let Ok(image) = std::fs::read_link(format!("/proc/{}/exe", process.pid)) else { return Ok(process) };
         let image = image.to_string_lossy().into_owned();
-        let image = image.strip_suffix(" (deleted)").unwrap_or(&image);
+        let image = unmarked(&image);
         if image == &**before && image != &*process.image {
             // Not executed yet, or it failed.
             return Ok(process);
         }
         let asked = Arc::clone(&process.image);
         let mut after = Process { unverified_after: None, image: image.into(), ..Process::clone(&process) };
-        if image == &*asked {
+        if image == unmarked(&asked) {
             return Ok(lock(&self.table).replace(after));
         }
-        let runs = Path::new(&*after.image).to_owned();
         let line = command_line_of(process.pid);
-        let arguments: Vec<String> = line.split(' ').map(str::to_owned).collect();
         after.command_line = redact::text(&line).into();
+        self.tell_another(after, &line, &asked, Outcome::Succeeded)
+    }
+
+    /// Writes down that a process runs another program than `asked`, and ends it where that one may not run.
+    pub(super) fn tell_another(
+        &self,
+        after: Process,
+        command_line: &str,
+        asked: &str,
+        outcome: Outcome,
+    ) -> Result<Arc<Process>, Stop> {
+        let runs = PathBuf::from(&*after.image);
+        let arguments: Vec<String> = command_line.split(' ').map(str::to_owned).collect();
         let found = Resolved { name: runs.clone(), real: runs, in_proc: false };
         let may_run = self.program_verdict(&found, &arguments).action == Action::Allow;
+        let _one_at_a_time = lock(&self.telling_another);
+        let known = lock(&self.table).get(after.pid);
+        let is_told = known.filter(|known| known.uid == after.uid && known.image == after.image);
+        let after = match is_told {
+            Some(known) => known,
+            None => self.record_another(after, asked, if may_run { outcome } else { Outcome::Denied })?,
+        };
+        if may_run {
+            return Ok(after);
+        }
+        self.signal(after.pid, libc::SIGKILL);
+        Err(Stop)
+    }
+
+    fn record_another(&self, after: Process, asked: &str, outcome: Outcome) -> Result<Arc<Process>, Stop> {
         let after = lock(&self.table).replace(after);
         let parent = lock(&self.table).get(after.parent_pid);
         let text = |get: fn(&Process) -> &Arc<str>| parent.as_deref().map(|p| get(p).to_string()).unwrap_or_default();
@@ -216,26 +244,30 @@ impl Core {
             parent_process_uid: text(|p| &p.uid),
             parent_image: text(|p| &p.image),
             parent_command_line: text(|p| &p.command_line),
-            outcome: if may_run { Outcome::Succeeded } else { Outcome::Denied },
+            outcome,
             errno: None,
             reason: Some(format!("another program runs than the one asked for, {asked}")),
         };
         self.record(Origin::Kernel, clock::now(), body.into())?;
-        if may_run {
-            return Ok(after);
-        }
-        self.signal(after.pid, libc::SIGKILL);
-        Err(Stop)
+        Ok(after)
     }
 }
 
 struct Exec {
+    thread: i32,
     at: Resolved,
+    /// Whether the kernel finds the program by its name, and not through a descriptor.
+    by_name: bool,
     arguments: Vec<String>,
     cwd: PathBuf,
 }
 
-fn is_script(path: &Path) -> bool {
+/// The path of a file without what the kernel says behind it when no name leads there any more.
+fn unmarked(path: &str) -> &str {
+    path.strip_suffix(" (deleted)").unwrap_or(path)
+}
+
+pub(super) fn is_script(path: &Path) -> bool {
     use std::io::Read;
     let mut start = [0; 2];
     // A pipe would keep the receiving thread waiting, so only what is a plain file is opened.

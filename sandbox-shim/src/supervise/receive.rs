@@ -80,6 +80,8 @@ impl Core {
         self.record_repeats(over).ok();
         let over = lock(&self.calls).expire(at);
         self.record_call_repeats(over).ok();
+        let over = self.openings.as_ref().map(|openings| openings.over(at));
+        self.record_repeats(over.unwrap_or_default()).ok();
         let Some(deadline) = self.holds.next_deadline(clock::instant()) else { return TICK };
         for held in self.holds.take_expired(clock::instant()) {
             self.aside(move |core| core.end_hold(held, Ending::Expired));

@@ -6,6 +6,7 @@
 
 pub(crate) mod arch;
 pub(crate) mod child;
+pub(crate) mod fanotify;
 pub(crate) mod fs;
 pub(crate) mod heap;
 pub(crate) mod landlock;

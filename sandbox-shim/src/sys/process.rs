@@ -178,7 +178,15 @@ pub(crate) fn wait_for(pid: i32) -> io::Result<i32> {
 /// # Errors
 /// `EINTR` when a signal came.
 pub(crate) fn poll<const N: usize>(fds: [BorrowedFd<'_>; N], timeout_ms: i32) -> io::Result<[i16; N]> {
-    let mut raw = fds.map(|fd| libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 });
+    poll_for(fds.map(|fd| (fd, libc::POLLIN)), timeout_ms)
+}
+
+/// As [`poll`], for the given events of each.
+///
+/// # Errors
+/// `EINTR` when a signal came.
+pub(crate) fn poll_for<const N: usize>(fds: [(BorrowedFd<'_>, i16); N], timeout_ms: i32) -> io::Result<[i16; N]> {
+    let mut raw = fds.map(|(fd, events)| libc::pollfd { fd: fd.as_raw_fd(), events, revents: 0 });
     let count = libc::nfds_t::try_from(N).expect("a handful of descriptors");
     // SAFETY: the kernel reads and writes `count` entries of `raw`, which has exactly these.
     let result = unsafe { libc::poll(raw.as_mut_ptr(), count, timeout_ms) };

@@ -146,6 +146,7 @@ impl Trial {
                 move |_, line| told.lock().unwrap().push(line.to_owned())
             })),
             stdio: self.stdio,
+            fanotify: true,
         };
         launch_with(self.means.clone(), spec, self.recorder.clone(), Arc::new(NoTies), |_| {})
     }

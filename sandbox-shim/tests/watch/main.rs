@@ -10,6 +10,7 @@ mod floor;
 mod freezing;
 mod holding;
 mod observers;
+mod openings;
 mod pitfalls;
 mod rules;
 mod stream;

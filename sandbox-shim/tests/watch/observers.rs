@@ -1,6 +1,7 @@
 //! One little workload under each observer: who reads the records need not know which it was.
 
 use crate::harness::Trial;
+use crate::openings::{loader, watched};
 use crate::stream::{Books, MemoryShelf};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -9,6 +10,7 @@ use std::sync::Arc;
 use wk_schemas::Body;
 use wk_schemas::body::{FileOperation, NetworkOperation, Outcome};
 use wk_shim::contract::{Observer, Sees};
+use wk_shim::fanotify::OPENED_TO_EXECUTE;
 use wk_shim::gvisor::{Serving, trace_session};
 
 /// Reads, writes, fails, starts programs that fail, and knocks where nobody listens; in a folder that has `read-me`.
@@ -28,6 +30,7 @@ fn facts(bodies: &[Body], root: &Path, sees: Sees) -> BTreeSet<String> {
             Some(format!("ran {:?} in {:?} as {}{of}", b.arguments, b.working_directory, b.actor.user_number()))
         }
         Body::ProcessExited(b) if sees.ends => Some(format!("ended {:?} {:?}", b.exit_code, b.signal)),
+        Body::FileAccessed(b) if b.flags == OPENED_TO_EXECUTE => sees.loaders.then(|| format!("loaded {}", b.path)),
         Body::FileAccessed(b) => {
             let opens = matches!(b.operation, FileOperation::Read | FileOperation::Write | FileOperation::Create);
             let wanted = if opens { sees.opens } else { sees.names };
@@ -72,6 +75,9 @@ fn expected(root: &Path, sees: Sees) -> BTreeSet<String> {
             all.push(ran(words, of));
         }
     }
+    if sees.loaders {
+        all.push(format!("loaded {}", loader()));
+    }
     if sees.ends {
         let ends = ["Some(0) None", "Some(1) None", "Some(3) None", "None Some(9)"];
         all.extend(ends.map(|end| format!("ended {end}")));
@@ -108,6 +114,25 @@ fn the_supervision_sees_what_a_workload_does() {
     assert!(running.confinement().iter().any(|word| word == running.word()), "{:?}", running.confinement());
     running.wait();
     assert_eq!(facts(&trial.recorder.bodies(), &trial.root(), sees), expected(&trial.root(), sees));
+}
+
+#[test]
+fn fanotify_sees_what_the_kernel_opens_for_a_workload() {
+    if !watched("fanotify_sees_what_the_kernel_opens_for_a_workload") {
+        return;
+    }
+    let trial = Trial::shell(WORKLOAD);
+    trial.write("read-me", "text\n");
+    std::fs::create_dir(trial.path("sub")).unwrap();
+    let running = trial.start();
+    let observers: Vec<_> = running.observers().iter().map(|observer| (observer.word(), observer.sees())).collect();
+    let [(_, supervision), (word, sees)] = observers[..] else { panic!("two observers, not {observers:?}") };
+    assert!(running.confinement().iter().any(|there| there == word), "{:?}", running.confinement());
+    running.wait();
+    assert_eq!(facts(&trial.recorder.bodies(), &trial.root(), sees), expected(&trial.root(), sees));
+    // Side by side each sees what it sees alone.
+    let both = Sees { loaders: true, ..supervision };
+    assert_eq!(facts(&trial.recorder.bodies(), &trial.root(), both), expected(&trial.root(), both));
 }
 
 /// Where a real `runsc` is, which must run as root; `None` is said loudly.
