@@ -31,6 +31,7 @@ pub mod gvisor;
 mod hold;
 mod launch;
 mod lock;
+mod mountinfo;
 mod observe;
 mod outbox;
 pub mod outer;

@@ -13,6 +13,7 @@
 use super::changes::Changes;
 use super::listing::Listing;
 use crate::confine::{IdMaps, c_path};
+use crate::mountinfo;
 use crate::outbox::make_private;
 use crate::sys::{child, fs as calls, process};
 use std::ffi::{CString, OsStr};
@@ -118,9 +119,8 @@ impl Overlay {
             return Err(EphemeralError::Nested { data: session, workspace });
         }
         let mounts = fs::read_to_string("/proc/self/mountinfo").map_err(step("reading the mounts"))?;
-        if let Some(mount) =
-            mounts.lines().filter_map(mount_point).find(|m| *m != workspace && m.starts_with(&workspace))
-        {
+        let mut mounts = mountinfo::places(mounts.as_bytes());
+        if let Some(mount) = mounts.find(|mount| *mount != workspace && mount.starts_with(&workspace)) {
             return Err(EphemeralError::MountInside { mount });
         }
         let threads = fs::read_dir("/proc/self/task").map_err(step("counting the threads"))?.count();
@@ -279,20 +279,6 @@ fn leave() -> io::Result<bool> {
     Ok(true)
 }
 
-/// The path in a line of `mountinfo`, where spaces and the like are written as octal numbers.
-fn mount_point(line: &str) -> Option<PathBuf> {
-    let text = line.split(' ').nth(4)?.as_bytes();
-    let mut path = Vec::with_capacity(text.len());
-    let mut at = 0;
-    while at < text.len() {
-        let escaped = text.get(at + 1..at + 4).filter(|_| text[at] == b'\\');
-        let number = escaped.and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok());
-        path.push(number.unwrap_or(text[at]));
-        at += if number.is_some() { 4 } else { 1 };
-    }
-    Some(PathBuf::from(OsStr::from_bytes(&path)))
-}
-
 /// Removes a folder and all below it, also what its own user may not enter: overlayfs makes such folders, and agents can.
 pub(super) fn remove_tree(folder: &Path) -> io::Result<()> {
     // Opened for good: it goes, and all below it has to be reached through it.
@@ -311,13 +297,6 @@ pub(super) fn remove_tree(folder: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_mount_point_is_read_as_the_kernel_escapes_it() {
-        let line = r"36 35 98:0 /m /mnt/a\040b\134\011c rw,noatime master:1 - ext3 /dev/root rw";
-        assert_eq!(mount_point(line).unwrap(), Path::new("/mnt/a b\\\tc"));
-        assert_eq!(mount_point("36 35"), None);
-    }
 
     #[test]
     fn a_tree_is_removed_with_folders_that_nobody_may_enter() {

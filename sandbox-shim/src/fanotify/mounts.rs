@@ -1,30 +1,20 @@
-//! Which mounts a process has, as its `mountinfo` in `/proc` says (proc(5)).
+//! The mounts of a process as places below its root, which is how they are marked.
 
+use crate::mountinfo;
 use std::ffi::CString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
 
 /// The places of the mounts, each as a path below the root of the process: `.` is the root itself.
 #[must_use]
 pub(super) fn places(mountinfo: &[u8]) -> Vec<CString> {
-    let lines = mountinfo.split(|byte| *byte == b'\n');
-    lines.filter_map(|line| place(line.split(|byte| *byte == b' ').nth(4)?)).collect()
+    mountinfo::places(mountinfo).filter_map(below).collect()
 }
 
-fn place(escaped: &[u8]) -> Option<CString> {
-    let below = escaped.strip_prefix(b"/")?;
-    CString::new(if below.is_empty() { b".".to_vec() } else { unescaped(below) }).ok()
-}
-
-/// White space and backslashes stand there as a backslash and three octal digits.
-fn unescaped(bytes: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut rest = bytes;
-    while let Some((first, after)) = rest.split_first() {
-        let digits = after.get(..3).and_then(|digits| std::str::from_utf8(digits).ok());
-        let byte = digits.filter(|_| *first == b'\\').and_then(|digits| u8::from_str_radix(digits, 8).ok());
-        out.push(byte.unwrap_or(*first));
-        rest = if byte.is_some() { &after[3..] } else { after };
-    }
-    out
+fn below(place: PathBuf) -> Option<CString> {
+    let place = place.into_os_string().into_vec();
+    let below = place.strip_prefix(b"/")?;
+    CString::new(if below.is_empty() { b"." } else { below }).ok()
 }
 
 #[cfg(test)]
