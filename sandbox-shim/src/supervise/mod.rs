@@ -177,7 +177,8 @@ pub fn launch_with(
     })??;
     words.extend(core.observed_by());
     let serving = inside.or(outside);
-    let serving = serving.map(|listeners| egress::serve::Serving::begin(&core, listeners));
+    let serving = serving.zip(core.out.as_ref());
+    let serving = serving.map(|(listeners, out)| egress::serve::Serving::begin(&core, out, listeners));
     let serving = serving.transpose().map_err(io("serving the proxy"))?;
     let listening = (Arc::clone(&line), Arc::clone(&core));
     let listener = std::thread::Builder::new()
@@ -368,6 +369,10 @@ impl Running {
         }
         for held in self.core.holds.take_if(|_| true) {
             self.core.end_hold(held, crate::hold::Ending::Abandoned);
+        }
+        // After the holds: who waits for an answer at the proxy has it now.
+        if let Some(serving) = &self.serving {
+            serving.finish();
         }
         self.core.tell_openings();
         self.core.record_all_repeats();

@@ -242,6 +242,35 @@ fn the_server_that_tls_names_must_be_the_one_connected_to() {
     assert_eq!(reasons, [other, none, other, none]);
 }
 
+/// An agent says something and is gone, before the shim has heard it.
+#[test]
+fn what_was_said_last_is_heard_after_the_end() {
+    let outside = Outside::new();
+    let trial = python(
+        "import os, socket, ssl\n\
+         host, port = os.environ['HTTPS_PROXY'][7:].split(':')\n\
+         to = ssl.MemoryBIO(), ssl.MemoryBIO()\n\
+         try: ssl.create_default_context().wrap_bio(*to, server_hostname='other.test').do_handshake()\n\
+         except ssl.SSLWantReadError: pass\n\
+         words = to[1].read()\n\
+         tunnels = [socket.create_connection((host, int(port)), 300) for _ in range(64)]\n\
+         for s in tunnels:\n\
+         \x20 s.sendall(b'CONNECT api.test:443 HTTP/1.1\\r\\nHost: api.test:443\\r\\n\\r\\n')\n\
+         \x20 assert b'200' in s.recv(999)\n\
+         for s in tunnels: s.sendall(words)\n\
+         os._exit(0)",
+    )
+    .policy(&outside.policy());
+    let ended = trial.run();
+    assert_eq!(ended.exit_code, Some(0));
+    let denied = leaving(&trial).into_iter().filter(|one| one.outcome == Outcome::Denied);
+    let denied: i64 = denied
+        .filter(|one| one.reason.as_deref().unwrap_or_default().contains("other.test"))
+        .map(|one| one.count)
+        .sum();
+    assert_eq!(denied, 64, "each was written down: {:#?}", shown(&trial));
+}
+
 #[test]
 fn methods_decide_where_they_are_seen() {
     let outside = Outside::new();

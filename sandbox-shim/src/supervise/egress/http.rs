@@ -94,8 +94,9 @@ fn host_of(request: &Request<Incoming>) -> Option<String> {
 async fn tunnel(core: &Arc<Core>, who: Traveller, request: Request<Incoming>) -> Response<Body> {
     match leave(core, &who, None).await {
         Ok(outside) => {
+            let Some(out) = &core.out else { return said(StatusCode::BAD_GATEWAY, String::new()) };
             let core = Arc::clone(core);
-            tokio::spawn(async move {
+            out.conversations.spawn(async move {
                 let carried = match hyper::upgrade::on(request).await {
                     Ok(inside) => carry(&core, &who, TokioIo::new(inside), outside).await,
                     Err(error) => Err(io::Error::other(error)),

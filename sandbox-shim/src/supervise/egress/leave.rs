@@ -18,6 +18,7 @@ use wk_schemas::body::Outcome;
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How often a frozen session is looked at.
 const FROZEN_TICK: Duration = Duration::from_millis(10);
+const AGENT_ENDED: &str = "the agent has ended";
 
 /// Somebody behind the proxy, and where they want to go.
 #[derive(Debug, Clone)]
@@ -70,12 +71,15 @@ pub(super) fn refuse(core: &Core, who: &Traveller, reason: Option<String>, ticke
 
 /// Connects to where something may go; each address is written down before it is dialled.
 pub(super) async fn dial(core: &Arc<Core>, who: &Traveller, reason: Option<String>) -> Result<TcpStream, Refusal> {
-    wait_while_frozen(core).await;
+    wait_while_frozen(core).await.map_err(|error| Refusal::Unreachable(error.to_string()))?;
     let pinned = core.pinned(&who.to, who.port);
     let found = match (&who.to, pinned) {
         (_, Some(at)) => Ok(vec![at]),
         (Destination::Address(ip), None) => Ok(vec![SocketAddr::new(*ip, who.port)]),
-        (Destination::Name(name), None) => look_up(name, who.port).await,
+        (Destination::Name(name), None) => {
+            let found = patiently(core, tokio::net::lookup_host((name.as_str(), who.port))).await;
+            found.map(Iterator::collect)
+        }
     };
     let failed = |what: String, errno: Option<i32>, count: i64| {
         let reason = Some(what.clone());
@@ -101,33 +105,40 @@ pub(super) async fn dial(core: &Arc<Core>, who: &Traveller, reason: Option<Strin
         if !kept.await.unwrap_or(false) {
             return Err(Refusal::Unreachable("the connection could not be recorded".to_owned()));
         }
-        match tokio::time::timeout(PATIENCE, TcpStream::connect(at)).await {
-            Ok(Ok(stream)) => {
+        match patiently(core, TcpStream::connect(at)).await {
+            Ok(stream) => {
                 stream.set_nodelay(true).ok();
                 return Ok(stream);
             }
-            Ok(Err(error)) => last = Some(failed(format!("{at}: {error}"), error.raw_os_error(), 0)),
-            Err(_) => last = Some(failed(format!("{at}: no answer"), Some(libc::ETIMEDOUT), 0)),
+            Err(error) => last = Some(failed(format!("{at}: {error}"), error.raw_os_error(), 0)),
         }
     }
     Err(last.unwrap_or_else(|| failed(format!("`{}` has no address", who.to), None, 1)))
 }
 
-async fn look_up(name: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-    match tokio::time::timeout(PATIENCE, tokio::net::lookup_host((name, port))).await {
-        Ok(found) => found.map(Iterator::collect),
-        Err(_) => Err(io::ErrorKind::TimedOut.into()),
+/// What `going` comes to, unless it takes too long, or the agent ends meanwhile.
+async fn patiently<T>(core: &Core, going: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    tokio::select! {
+        biased;
+        gone = tokio::time::timeout(PATIENCE, going) => gone.unwrap_or(Err(io::Error::from_raw_os_error(libc::ETIMEDOUT))),
+        () = core.agent_ended() => Err(io::Error::new(io::ErrorKind::Interrupted, AGENT_ENDED)),
     }
 }
 
-async fn wait_while_frozen(core: &Core) {
+/// # Errors
+/// When the agent ends while it is frozen.
+async fn wait_while_frozen(core: &Core) -> io::Result<()> {
     while core.gate.is_shut() {
-        tokio::time::sleep(FROZEN_TICK).await;
+        tokio::select! {
+            () = tokio::time::sleep(FROZEN_TICK) => {}
+            () = core.agent_ended() => return Err(io::Error::new(io::ErrorKind::Interrupted, AGENT_ENDED)),
+        }
     }
+    Ok(())
 }
 
-/// Carries bytes back and forth until both sides have ended. Nothing goes out while the session is frozen, and nothing at all when
-/// the first words name another server.
+/// Carries bytes back and forth until both sides have ended, or the agent has and all it said is passed on. Nothing goes out while
+/// the session is frozen, and nothing at all when the first words name another server.
 pub(super) async fn carry(
     core: &Arc<Core>,
     who: &Traveller,
@@ -138,7 +149,7 @@ pub(super) async fn carry(
     let (mut from_outside, mut to_outside) = outside.into_split();
     let out = async {
         let first = first_words(core, who, &mut from_inside).await?;
-        wait_while_frozen(core).await;
+        wait_while_frozen(core).await?;
         to_outside.write_all(&first).await?;
         drop(first);
         let mut buffer = vec![0; 32 << 10];
@@ -147,12 +158,15 @@ pub(super) async fn carry(
             if length == 0 {
                 return to_outside.shutdown().await;
             }
-            wait_while_frozen(core).await;
+            wait_while_frozen(core).await?;
             to_outside.write_all(&buffer[..length]).await?;
         }
     };
     let back = async {
-        tokio::io::copy(&mut from_outside, &mut to_inside).await?;
+        tokio::select! {
+            copied = tokio::io::copy(&mut from_outside, &mut to_inside) => copied.map(drop)?,
+            () = core.agent_ended() => return Ok(()),
+        }
         to_inside.shutdown().await
     };
     tokio::try_join!(out, back).map(drop)

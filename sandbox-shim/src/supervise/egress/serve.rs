@@ -6,20 +6,27 @@ use super::{Out, http};
 use crate::egress::routes::Route;
 use crate::egress::{dns, socks};
 use crate::launch::wall::Listeners;
+use crate::lock::lock;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio_util::sync::CancellationToken;
 
-/// Serves until dropped.
+/// How long after the agent's end the kernel is asked for connections and questions that were never taken up.
+const LAST_LOOK: Duration = Duration::from_millis(1);
+/// How long what the agent has said may take to be heard after its end. It lies in the sockets' buffers: only a host outside that
+/// takes nothing uses it up.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// Serves until the agent has ended, and all it said is heard.
 #[derive(Debug)]
 pub(crate) struct Serving {
-    stop: CancellationToken,
-    thread: Option<JoinHandle<()>>,
+    ended: CancellationToken,
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Serving {
@@ -27,27 +34,41 @@ impl Serving {
     ///
     /// # Errors
     /// Without a thread or a runtime.
-    pub(crate) fn begin(core: &Arc<Core>, listeners: Listeners) -> io::Result<Self> {
-        let stop = CancellationToken::new();
-        let (stopping, core) = (stop.clone(), Arc::clone(core));
+    pub(crate) fn begin(core: &Arc<Core>, out: &Out, listeners: Listeners) -> io::Result<Self> {
+        let (ended, conversations) = (out.ended.clone(), out.conversations.clone());
+        let (ending, core) = (ended.clone(), Arc::clone(core));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let listening = {
             let _inside = runtime.enter();
             Listening::from_std(listeners)?
         };
         let thread = std::thread::Builder::new().name("wk-egress".into()).spawn(move || {
-            runtime.block_on(listening.serve(core, stopping));
+            runtime.block_on(async {
+                listening.serve(&core, &ending).await;
+                conversations.close();
+                if tokio::time::timeout(LAST_WORDS, conversations.wait()).await.is_err() {
+                    tracing::warn!(
+                        left = conversations.len(),
+                        "connections through the proxy are cut at the agent's end"
+                    );
+                }
+            });
             // A lookup that hangs must not keep the end of the session waiting.
             runtime.shutdown_background();
         })?;
-        Ok(Self { stop, thread: Some(thread) })
+        Ok(Self { ended, thread: Mutex::new(Some(thread)) })
+    }
+
+    /// Once no process of the agent is left: hears what they said last, and ends. Doing it twice is harmless.
+    pub(crate) fn finish(&self) {
+        self.ended.cancel();
+        drop(lock(&self.thread).take().map(JoinHandle::join));
     }
 }
 
 impl Drop for Serving {
     fn drop(&mut self) {
-        self.stop.cancel();
-        drop(self.thread.take().map(JoinHandle::join));
+        self.finish();
     }
 }
 
@@ -73,14 +94,18 @@ impl Listening {
         })
     }
 
-    async fn serve(self, core: Arc<Core>, stop: CancellationToken) {
+    async fn serve(self, core: &Arc<Core>, ended: &CancellationToken) {
         let mut question = vec![0; 4096];
+        let over = async || {
+            ended.cancelled().await;
+            tokio::time::sleep(LAST_LOOK).await;
+        };
         loop {
             let accepted = tokio::select! {
-                () = stop.cancelled() => return,
+                biased;
                 met = self.questions.recv_from(&mut question) => {
                     if let Ok((length, from)) = met
-                        && let Some(reply) = answer(&core, &question[..length], from)
+                        && let Some(reply) = answer(core, &question[..length], from)
                     {
                         // A program that does not listen any more asks again, or does not care.
                         drop(self.questions.send_to(&reply, from).await);
@@ -90,6 +115,7 @@ impl Listening {
                 met = self.door.accept() => met.map(|(stream, from)| (Service::Door, stream, from)),
                 met = self.relay.accept() => met.map(|(stream, from)| (Service::Relay, stream, from)),
                 met = self.names.accept() => met.map(|(stream, from)| (Service::Names, stream, from)),
+                () = over() => return,
             };
             let Ok((service, stream, from)) = accepted else {
                 // Out of descriptors, most likely: a moment later there may be some.
@@ -97,10 +123,10 @@ impl Listening {
                 continue;
             };
             // Only connections that the shim made for the agent are met: nobody else on this machine uses this proxy.
-            let route = core.out.as_ref().and_then(|out: &Out| out.routes.meet(from.port()));
-            let Some(route) = route else { continue };
-            let core = Arc::clone(&core);
-            tokio::spawn(async move {
+            let Some(out) = &core.out else { return };
+            let Some(route) = out.routes.meet(from.port()) else { continue };
+            let core = Arc::clone(core);
+            out.conversations.spawn(async move {
                 let served = match service {
                     Service::Door => at_the_door(&core, route, stream).await,
                     Service::Relay => at_the_relay(&core, route, stream).await,
