@@ -73,10 +73,10 @@ pub(crate) fn present() -> Vec<PathBuf> {
 fn sockets(folder: &Path, depth: u8) -> Vec<PathBuf> {
     use std::os::unix::fs::FileTypeExt;
     let may_lead_on = folder.parent() != Some(Path::new("/tmp")) || folder.to_string_lossy().starts_with("/tmp/tmux-");
-    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
     if depth == 0 || !may_lead_on {
         return Vec::new();
     }
+    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
     let mut found = Vec::new();
     for entry in entries.flatten() {
         match entry.file_type() {

@@ -1,12 +1,14 @@
 //! The client of a schema registry that speaks Confluent's REST protocol; Redpanda brings one.
 
+mod http;
+
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
-use reqwest::{Method, StatusCode};
+use hyper::{Method, StatusCode};
 
+use self::http::{Broken, Http};
 use crate::kafka::BrokersError;
 use crate::log::Disposition;
 
@@ -19,8 +21,6 @@ pub(crate) const SUBJECT_NOT_FOUND: u32 = 40401;
 pub(crate) const VERSION_NOT_FOUND: u32 = 40402;
 /// The registry has no such schema.
 pub(crate) const SCHEMA_NOT_FOUND: u32 = 40403;
-
-const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How to reach the registry. Unknown keys are refused.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
@@ -42,9 +42,8 @@ pub struct RegistryConfig {
 /// Asks a registry. Cheap to clone; clones share what they have learned.
 #[derive(Debug, Clone)]
 pub struct Client {
-    http: reqwest::Client,
+    http: Arc<Http>,
     url: Arc<str>,
-    login: Option<Arc<(String, String)>>,
     /// A schema never changes under its id.
     by_id: Arc<Mutex<HashMap<i32, Arc<str>>>>,
 }
@@ -104,7 +103,7 @@ pub enum RegistryError {
         url: String,
         /// What went wrong.
         #[source]
-        source: reqwest::Error,
+        source: Broken,
     },
     /// The address or a file of the configuration is wrong.
     #[error("the configuration of the registry at {url} is wrong: {reason}")]
@@ -168,32 +167,24 @@ impl Client {
         if !matches!(url.scheme(), "http" | "https") {
             return Err(wrong(format!("`{}` is not http or https", url.scheme())));
         }
-        let mut http = reqwest::Client::builder().timeout(TIMEOUT);
-        if is_loopback(&url) {
-            // A proxy of the environment would be asked for a server that only we can reach.
-            http = http.no_proxy();
-        }
+        let mut authorities = Vec::new();
         if let Some(path) = &config.ca_file {
-            let pem = std::fs::read(path).map_err(|error| wrong(format!("`{}`: {error}", path.display())))?;
-            let authorities = reqwest::Certificate::from_pem_bundle(&pem)
-                .map_err(|error| wrong(format!("`{}`: {error}", path.display())))?;
-            for authority in authorities {
-                http = http.add_root_certificate(authority);
-            }
+            let of_file = |error: String| wrong(format!("`{}`: {error}", path.display()));
+            let pem = std::fs::read(path).map_err(|error| of_file(error.to_string()))?;
+            authorities = reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| of_file(error.to_string()))?;
         }
         let login = match (&config.username, &config.password_file) {
             (None, None) => None,
             (Some(name), Some(file)) => {
                 let password =
                     crate::kafka::read_secret(file).map_err(|error: BrokersError| wrong(error.to_string()))?;
-                Some(Arc::new((name.clone(), password)))
+                Some((name.clone(), password))
             }
             _ => return Err(wrong("username and password_file need each other".into())),
         };
         Ok(Self {
-            http: http.build().map_err(|error| wrong(error.to_string()))?,
+            http: Arc::new(Http::new(&url, authorities, login).map_err(|error| wrong(error.to_string()))?),
             url: config.url.trim_end_matches('/').into(),
-            login,
             by_id: Arc::default(),
         })
     }
@@ -259,17 +250,8 @@ impl Client {
         body: Option<&serde_json::Value>,
     ) -> Result<T, RegistryError> {
         let unreachable = |source| RegistryError::Unreachable { url: self.url.to_string(), source };
-        let mut request =
-            self.http.request(method, format!("{}{path}", self.url)).header(reqwest::header::ACCEPT, MEDIA_TYPE);
-        if let Some(login) = &self.login {
-            request = request.basic_auth(&login.0, Some(&login.1));
-        }
-        if let Some(body) = body {
-            request = request.header(reqwest::header::CONTENT_TYPE, MEDIA_TYPE).body(body.to_string());
-        }
-        let answer = request.send().await.map_err(unreachable)?;
-        let status = answer.status();
-        let text = answer.bytes().await.map_err(unreachable)?;
+        let url = format!("{}{path}", self.url);
+        let (status, text) = self.http.ask(method, &url, body.map(ToString::to_string)).await.map_err(unreachable)?;
         self.read(status, &text)
     }
 
@@ -296,13 +278,4 @@ impl Client {
 /// The subject of a topic's values, as the stock clients name it.
 fn subject(topic: &str) -> String {
     format!("{topic}-value")
-}
-
-fn is_loopback(url: &url::Url) -> bool {
-    match url.host() {
-        Some(url::Host::Ipv4(address)) => address.is_loopback(),
-        Some(url::Host::Ipv6(address)) => address.is_loopback(),
-        Some(url::Host::Domain(name)) => name == "localhost",
-        None => false,
-    }
 }

@@ -60,6 +60,23 @@ async fn a_schema_is_asked_for_once() {
 }
 
 #[tokio::test]
+async fn a_registry_that_has_moved_is_followed() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = RegistryServer::start(&dir.path().join("schemas.json"), 0).await.unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let new = server.url().to_owned();
+    let answer = axum::Router::new()
+        .fallback(async move |uri: axum::http::Uri| axum::response::Redirect::temporary(&format!("{new}{uri}")));
+    let serving = tokio::spawn(async move { axum::serve(listener, answer).await });
+    let client = Client::new(&url).unwrap();
+    let id = client.register("events", STRING).await.unwrap();
+    assert_eq!(client.latest("events").await.unwrap().id, id);
+    serving.abort();
+    server.shutdown().await;
+}
+
+#[tokio::test]
 async fn what_is_no_registry_is_called_so() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
