@@ -33,6 +33,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 
+/// Batches of records come and go; the C library's allocator keeps a third more memory for them, and takes longer (`tests/bench/README.md`).
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Records what AI coding agents say and do, compares the two, freezes the agent or asks a person, and proves the record.
 #[derive(Debug, Parser)]
 #[command(name = "wk", version, propagate_version = true)]

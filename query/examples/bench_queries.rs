@@ -31,6 +31,10 @@ use wk_schemas::Timestamp;
 use wk_store::Lake;
 use wk_store::compact::Limits;
 
+/// As `wk` does.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Records in one commit: two seconds of a busy log.
 const COMMIT_RECORDS: u64 = 100_000;
 const DUCKDB: &str = include_str!("bench_duckdb.py");

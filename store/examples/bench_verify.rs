@@ -26,6 +26,10 @@ use wk_store::rows::Encoder;
 use wk_store::verify::{Options, Scope, verify};
 use wk_store::{Commit, Lake, Range, Row, Source, Writer};
 
+/// As `wk` does.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// The kernel counts processor time in hundredths of a second.
 const TICKS: f64 = 100.0;
 

@@ -36,6 +36,10 @@ use wk_wire::registry_server::RegistryServer;
 use wk_wire::topics::{self, TopicSpec};
 use wk_wire::{Append as _, Brokers, frame};
 
+/// As `wk` does.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Measures ingest against a raw consumer of the same topic.
 #[derive(Debug, Parser)]
 struct Options {
