@@ -128,8 +128,8 @@ pub(crate) fn read(call: &Notification, memory: Memory) -> io::Result<Request> {
         libc::SYS_execve => Request::Execute { place: here(a[0])?, argv: a[1], follow: true },
         libc::SYS_execveat => Request::Execute { place: at(a[0], a[1])?, argv: a[2], follow: nofollow(a[4]) },
         libc::SYS_openat => Request::Open { place: at(a[0], a[1])?, flags: int(a[2]), mode: low(a[3]), resolve: 0 },
-        libc::SYS_open => Request::Open { place: here(a[0])?, flags: int(a[1]), mode: low(a[2]), resolve: 0 },
-        libc::SYS_creat => {
+        nr::OPEN => Request::Open { place: here(a[0])?, flags: int(a[1]), mode: low(a[2]), resolve: 0 },
+        nr::CREAT => {
             let flags = libc::O_CREAT | libc::O_WRONLY | libc::O_TRUNC;
             Request::Open { place: here(a[0])?, flags, mode: low(a[1]), resolve: 0 }
         }
@@ -140,36 +140,36 @@ pub(crate) fn read(call: &Notification, memory: Memory) -> io::Result<Request> {
             let (flags, mode, resolve) = (memory.number(a[2])?, memory.number(a[2] + 8)?, memory.number(a[2] + 16)?);
             Request::Open { place: at(a[0], a[1])?, flags: int(flags), mode: low(mode), resolve }
         }
-        libc::SYS_unlink => change(here(a[0])?, false, Change::Unlink),
-        libc::SYS_rmdir => change(here(a[0])?, false, Change::RemoveDirectory),
+        nr::UNLINK => change(here(a[0])?, false, Change::Unlink),
+        nr::RMDIR => change(here(a[0])?, false, Change::RemoveDirectory),
         libc::SYS_unlinkat if int(a[2]) & AT_REMOVEDIR != 0 => change(at(a[0], a[1])?, false, Change::RemoveDirectory),
         libc::SYS_unlinkat => change(at(a[0], a[1])?, false, Change::Unlink),
-        libc::SYS_mkdir => change(here(a[0])?, false, Change::MakeDirectory(low(a[1]))),
+        nr::MKDIR => change(here(a[0])?, false, Change::MakeDirectory(low(a[1]))),
         libc::SYS_mkdirat => change(at(a[0], a[1])?, false, Change::MakeDirectory(low(a[2]))),
-        libc::SYS_mknod => change(here(a[0])?, false, Change::MakeNode(low(a[1]), a[2])),
+        nr::MKNOD => change(here(a[0])?, false, Change::MakeNode(low(a[1]), a[2])),
         libc::SYS_mknodat => change(at(a[0], a[1])?, false, Change::MakeNode(low(a[2]), a[3])),
         libc::SYS_truncate => change(here(a[0])?, true, Change::Truncate(a[1].cast_signed())),
-        libc::SYS_chmod => change(here(a[0])?, true, Change::Mode(low(a[1]))),
+        nr::CHMOD => change(here(a[0])?, true, Change::Mode(low(a[1]))),
         libc::SYS_fchmodat => change(at(a[0], a[1])?, true, Change::Mode(low(a[2]))),
         nr::FCHMODAT2 => change(at(a[0], a[1])?, nofollow(a[3]), Change::Mode(low(a[2]))),
-        libc::SYS_chown => change(here(a[0])?, true, Change::Owner(low(a[1]), low(a[2]))),
-        libc::SYS_lchown => change(here(a[0])?, false, Change::Owner(low(a[1]), low(a[2]))),
+        nr::CHOWN => change(here(a[0])?, true, Change::Owner(low(a[1]), low(a[2]))),
+        nr::LCHOWN => change(here(a[0])?, false, Change::Owner(low(a[1]), low(a[2]))),
         libc::SYS_fchownat => change(at(a[0], a[1])?, nofollow(a[4]), Change::Owner(low(a[2]), low(a[3]))),
         libc::SYS_fchmod => Request::ChangeOpen { descriptor: int(a[0]), change: Change::Mode(low(a[1])) },
         libc::SYS_fchown => Request::ChangeOpen { descriptor: int(a[0]), change: Change::Owner(low(a[1]), low(a[2])) },
-        libc::SYS_rename => Request::Move { from: here(a[0])?, to: here(a[1])?, link: false, follow: false, flags: 0 },
+        nr::RENAME => Request::Move { from: here(a[0])?, to: here(a[1])?, link: false, follow: false, flags: 0 },
         libc::SYS_renameat => {
             Request::Move { from: at(a[0], a[1])?, to: at(a[2], a[3])?, link: false, follow: false, flags: 0 }
         }
         libc::SYS_renameat2 => {
             Request::Move { from: at(a[0], a[1])?, to: at(a[2], a[3])?, link: false, follow: false, flags: low(a[4]) }
         }
-        libc::SYS_link => Request::Move { from: here(a[0])?, to: here(a[1])?, link: true, follow: false, flags: 0 },
+        nr::LINK => Request::Move { from: here(a[0])?, to: here(a[1])?, link: true, follow: false, flags: 0 },
         libc::SYS_linkat => {
             let follow = int(a[4]) & (AT_SYMLINK_FOLLOW | AT_EMPTY_PATH) != 0;
             Request::Move { from: at(a[0], a[1])?, to: at(a[2], a[3])?, link: true, follow, flags: low(a[4]) }
         }
-        libc::SYS_symlink => Request::Symlink { text: memory.path(a[0])?, place: here(a[1])? },
+        nr::SYMLINK => Request::Symlink { text: memory.path(a[0])?, place: here(a[1])? },
         libc::SYS_symlinkat => Request::Symlink { text: memory.path(a[0])?, place: at(a[1], a[2])? },
         libc::SYS_connect => Request::Connect { socket: int(a[0]), address: address(memory, a[1], a[2])? },
         libc::SYS_bind => Request::Bind { socket: int(a[0]), address: address(memory, a[1], a[2])? },
