@@ -274,19 +274,36 @@ mod tests {
         }
     }
 
-    /// Names and numbers of a C header: `#define __NR_read 0`.
+    /// Names and numbers of a C header: `#define __NR_read 0`. arm64's, which many architectures share, gives some numbers two names:
+    /// `#define __NR_fcntl __NR3264_fcntl`.
     fn header(text: &str) -> BTreeMap<String, u32> {
-        let lines = text.lines().filter_map(|line| line.strip_prefix("#define __NR_")?.split_once(char::is_whitespace));
-        lines.filter_map(|(name, number)| Some((name.to_owned(), number.trim().parse().ok()?))).collect()
+        let lines = text.lines().filter_map(|line| line.strip_prefix("#define __NR")?.split_once(char::is_whitespace));
+        let defined: BTreeMap<&str, &str> = lines.map(|(name, value)| (name, value.trim())).collect();
+        let behind = |value: &str| value.strip_prefix("__NR").and_then(|name| defined.get(name)).copied();
+        let calls = defined.iter().filter_map(|(name, value)| Some((name.strip_prefix('_')?, *value)));
+        calls
+            .filter_map(|(name, value)| Some((name.to_owned(), behind(value).unwrap_or(value).parse().ok()?)))
+            .collect()
+    }
+
+    /// The kernel's header as the C compiler of this machine reads it for this architecture.
+    fn header_as_the_compiler_reads_it() -> Option<String> {
+        let mut compiler = std::process::Command::new("cc");
+        compiler.args(["-dM", "-E", "-include", "asm/unistd.h", "-x", "c", "/dev/null"]);
+        let read = compiler.output().ok().filter(|output| output.status.success())?;
+        String::from_utf8(read.stdout).ok()
     }
 
     #[test]
     fn the_c_headers_of_this_machine_name_no_call_that_the_list_lacks() {
         let ours: BTreeMap<&str, u32> = table().iter().filter_map(|e| Some((e.name, NATIVE.number(e)?))).collect();
         let folders = ["/usr/include/asm", "/usr/include/x86_64-linux-gnu/asm", "/usr/include/aarch64-linux-gnu/asm"];
+        let read = folders.iter().filter_map(|folder| std::fs::read_to_string(format!("{folder}/unistd_64.h")).ok());
         let mut compared = 0;
-        for text in folders.iter().filter_map(|folder| std::fs::read_to_string(format!("{folder}/unistd_64.h")).ok()) {
-            for (name, number) in header(&text).into_iter().filter(|(name, _)| name != "syscalls") {
+        for text in read.chain(header_as_the_compiler_reads_it()) {
+            // How many there are, and where those of a single architecture would begin, are no calls.
+            let counts = ["syscalls", "arch_specific_syscall"];
+            for (name, number) in header(&text).into_iter().filter(|(name, _)| !counts.contains(&name.as_str())) {
                 assert_eq!(ours.get(name.as_str()), Some(&number), "{name} is {number} in the kernel's header");
                 compared += 1;
             }
@@ -320,6 +337,7 @@ mod tests {
             "umount" => "umount2",
             "fadvise64_64" => "fadvise64",
             "mmap_pgoff" => "mmap",
+            "arm64_personality" => "personality",
             // Entry points for other architectures, old ABIs and 32-bit programs, which the kernel builds in without numbers here.
             other if other.starts_with("ia32_") || other.starts_with("s390_") || other.starts_with("spu_") => {
                 return None;
