@@ -2,6 +2,7 @@
 
 use crate::files::FILES;
 use std::collections::BTreeMap;
+use std::env::consts::ARCH;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -82,11 +83,21 @@ impl Technique {
 
     /// Whether this machine and these means have what it needs.
     pub(crate) fn can_run(&self, means: &Means) -> bool {
+        self.is_for_this_processor()
+            && match self.needs.as_deref() {
+                None | Some("x86_64" | "aarch64") => true,
+                Some("namespaces") => means.namespaces,
+                Some("32-bit ARM") => runs_32_bit_programs(),
+                Some(other) => panic!("{} needs {other}, which is unknown", self.name),
+            }
+    }
+
+    /// Whether it can be built at all.
+    fn is_for_this_processor(&self) -> bool {
         match self.needs.as_deref() {
-            None => cfg!(target_arch = "x86_64") || !self.text.contains("call("),
-            Some("x86_64") => cfg!(target_arch = "x86_64"),
-            Some("namespaces") => means.namespaces && cfg!(target_arch = "x86_64"),
-            Some(other) => panic!("{} needs {other}, which is unknown", self.name),
+            Some("x86_64") => ARCH == "x86_64",
+            Some("aarch64" | "32-bit ARM") => ARCH == "aarch64",
+            _ => true,
         }
     }
 
@@ -101,6 +112,12 @@ impl Technique {
     }
 }
 
+/// Whether the processor and the kernel do: many processors of arm64 have no 32-bit mode any more.
+fn runs_32_bit_programs() -> bool {
+    let asked = Command::new("setarch").args(["linux32", "true"]).output();
+    asked.is_ok_and(|asked| asked.status.success())
+}
+
 const HEADS: &[&str] = &["what", "expect", "policy", "record", "needs", "bare"];
 
 /// The techniques as programs.
@@ -109,11 +126,11 @@ pub(crate) struct Programs {
     paths: BTreeMap<String, PathBuf>,
 }
 
-/// Makes programs of all techniques.
+/// Makes programs of all techniques that this processor can run.
 pub(crate) fn build(techniques: &[Technique]) -> Programs {
     let folder = tempfile::tempdir().unwrap();
     let mut paths = BTreeMap::new();
-    for technique in techniques {
+    for technique in techniques.iter().filter(|technique| technique.is_for_this_processor()) {
         let source = folder.path().join(&technique.name);
         let prelude = match source.extension().and_then(|end| end.to_str()) {
             Some("c") => C,

@@ -175,20 +175,21 @@ fn ways_around_the_filter_are_closed() {
 import ctypes,os,socket
 libc=ctypes.CDLL(None,use_errno=True)
 out=[]
+arm=os.uname().machine=='aarch64'
 def call(name,nr,*args):
-    r=libc.syscall(nr,*args)
+    r=libc.syscall(nr[arm] if type(nr) is tuple else nr,*args)
     out.append('%s %s'%(name,'ok' if r>=0 else ctypes.get_errno()))
 call('io_uring',425,8,ctypes.create_string_buffer(256))
-call('userfaultfd',323,0)
-call('bpf',321,0,ctypes.create_string_buffer(128),128)
-call('ptrace',101,0,0,0,0)
-call('unshare',272,0x10000000)
-call('setns',308,0,0)
-call('mount',165,b'none',b'/mnt',b'tmpfs',0,0)
-call('handle',304,-100,ctypes.create_string_buffer(128),0)
+call('userfaultfd',(323,282),0)
+call('bpf',(321,280),0,ctypes.create_string_buffer(128),128)
+call('ptrace',(101,117),0,0,0,0)
+call('unshare',(272,97),0x10000000)
+call('setns',(308,268),0,0)
+call('mount',(165,40),b'none',b'/mnt',b'tmpfs',0,0)
+call('handle',(304,265),-100,ctypes.create_string_buffer(128),0)
 call('x32',0x40000000+39)
 call('future',480)
-call('tiocsti',16,0,0x5412,b'x')
+call('tiocsti',(16,29),0,0x5412,b'x')
 for f,t in ((40,1),(17,3),(2,3),(10,3),(38,5)):
     try: socket.socket(f,t); out.append('socket %d ok'%f)
     except OSError as e: out.append('socket %d %d'%(f,e.errno))

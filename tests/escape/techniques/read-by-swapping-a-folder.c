@@ -4,7 +4,7 @@
 static char path[4096];
 static volatile int stop;
 static void *flip(void *nothing) {
-    while (!stop) syscall(316, AT_FDCWD, "here", AT_FDCWD, "there", 2);
+    while (!stop) syscall(SYS_renameat2, AT_FDCWD, "here", AT_FDCWD, "there", 2);
     return nothing;
 }
 int main(void) {
