@@ -8,7 +8,7 @@ const WIDTH: usize = 90;
 
 /// A tmux server of its own with one window.
 struct Terminal {
-    socket: String,
+    folder: tempfile::TempDir,
 }
 
 impl Drop for Terminal {
@@ -19,9 +19,9 @@ impl Drop for Terminal {
 
 impl Terminal {
     /// Starts a program in a window; `None` when there is no tmux.
-    fn open(name: &str, command: &str) -> Option<Self> {
+    fn open(command: &str) -> Option<Self> {
         Command::new("tmux").arg("-V").output().ok()?;
-        let terminal = Self { socket: format!("wk-test-{}-{name}", std::process::id()) };
+        let terminal = Self { folder: tempfile::tempdir().unwrap() };
         let width = WIDTH.to_string();
         // The window outlives its program, so that its last words can be read: Ctrl-C goes to this shell too, which would end on it.
         terminal.tmux(&[
@@ -39,7 +39,9 @@ impl Terminal {
     }
 
     fn tmux(&self, arguments: &[&str]) -> String {
-        let done = Command::new("tmux").args(["-L", &self.socket, "-f", "/dev/null"]).args(arguments).output().unwrap();
+        let mut tmux = Command::new("tmux");
+        tmux.arg("-S").arg(self.folder.path().join("socket")).args(["-f", "/dev/null"]).args(arguments);
+        let done = tmux.output().unwrap();
         String::from_utf8_lossy(&done.stdout).into_owned()
     }
 
@@ -89,7 +91,7 @@ fn the_shell_reads_lines_keeps_history_gives_up_and_draws_tables_that_fit() {
         let ended = installation.try_sql("SELECT 1 AS one FROM records WHERE kind = 'session_ended'");
         ended.is_ok_and(|rows| rows.len() == 1).then_some(())
     });
-    let Some(terminal) = Terminal::open("first", &shell(&installation.data())) else {
+    let Some(terminal) = Terminal::open(&shell(&installation.data())) else {
         return harness::skip("tmux is not on the path");
     };
     terminal.shows("`\\q` to leave.");
@@ -135,7 +137,7 @@ fn the_shell_reads_lines_keeps_history_gives_up_and_draws_tables_that_fit() {
     terminal.shows(" ms)");
     terminal.presses("C-d");
     terminal.shows("left 0");
-    let again = Terminal::open("second", &shell(&installation.data())).unwrap();
+    let again = Terminal::open(&shell(&installation.data())).unwrap();
     again.shows("`\\q` to leave.");
     again.presses("Up");
     again.shows("wk> \\saved dead-letters-by-reason");
