@@ -4,14 +4,13 @@
 // needs: 32-bit ARM
 // bare: works
 #include <elf.h>
-#include <errno.h>
-#include <sys/wait.h>
-// Opens its first argument, reads from it and writes what it has read to its output.
+// Opens its first argument, reads from it, and writes its second one to its output when there was something to be read.
 static const unsigned program[] = {
     0xe59d0008, 0xe3a01000, 0xe3a02000, 0xe3a07005, 0xef000000, // ldr r0, [sp, #8]; mov r1, #0; mov r2, #0; mov r7, #5; svc 0
-    0xe24dd040, 0xe1a0100d, 0xe3a0203f, 0xe3a07003, 0xef000000, // sub sp, sp, #64; mov r1, sp; mov r2, #63; mov r7, #3; svc 0
-    0xe1a02000, 0xe1a0100d, 0xe3a00001, 0xe3a07004, 0xef000000, // mov r2, r0; mov r1, sp; mov r0, #1; mov r7, #4; svc 0
-    0xe3500000, 0xd3a00001, 0xc3a00000, 0xe3a07001, 0xef000000, // cmp r0, #0; movle r0, #1; movgt r0, #0; mov r7, #1; svc 0
+    0xe59d400c, 0xe24dd040, 0xe1a0100d, 0xe3a0203f, 0xe3a07003, // ldr r4, [sp, #12]; sub sp, sp, #64; mov r1, sp; mov r2, #63; mov r7, #3
+    0xef000000, 0xe3500000, 0xda000004, 0xe3a00001, 0xe1a01004, // svc 0; cmp r0, #0; ble 1f; mov r0, #1; mov r1, r4
+    0xe3a02007, 0xe3a07004, 0xef000000, 0xe3a00000, 0xe3a07001, // mov r2, #7; mov r7, #4; svc 0; 1: mov r0, #0; mov r7, #1
+    0xef000000,                                                 // svc 0
 };
 int main(void) {
     struct { Elf32_Ehdr head; Elf32_Phdr part; unsigned code[sizeof program / 4]; } file = {
@@ -28,10 +27,6 @@ int main(void) {
     close(out);
     char path[4096];
     snprintf(path, sizeof path, "%s/key", GUARDED);
-    if (fork() == 0) { execl("./arm", "arm", path, (char *)0); perror("exec"); _exit(1); }
-    int status;
-    wait(&status);
-    if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return escaped("read by 32-bit calls");
-    errno = EPERM;
-    return refused("32-bit open");
+    execl("./arm", "arm", path, "ESCAPED", (char *)0);
+    return refused("exec");
 }
