@@ -33,7 +33,8 @@ async fn main() {
         let row = Row::read(Topic::Events, 0, first, sample.recorded_at, sample.datum.into()).expect("a record");
         let range =
             Range { topic: Topic::Events, partition: 0, first, next: first + 1, rows: 1, dead_letters: 0, absent: 0 };
-        let id = Uuid::from_u128(u128::from(offset) + 1);
+        // Not the id that the lake was made under: a commit of an id that is there already is not made again.
+        let id = Uuid::from_u128(u128::from(offset) + 2);
         let commit = Commit::prepare(id, sample.recorded_at, vec![row], vec![range]).expect("it adds up");
         writer.commit(&commit).await.expect("it commits");
     }

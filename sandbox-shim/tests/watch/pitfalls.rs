@@ -79,7 +79,7 @@ fn a_process_that_hides_its_memory_is_seen_all_the_same() {
 
 #[test]
 fn a_listener_of_the_agents_own_is_refused() {
-    let script = "import ctypes\nl=ctypes.CDLL(None,use_errno=True)\nclass F(ctypes.Structure): _fields_=[('n',ctypes.c_ushort),('p',ctypes.c_void_p)]\np=ctypes.create_string_buffer(bytes.fromhex('060000000000ff7f'))\nf=F(1,ctypes.addressof(p))\nr=l.syscall(317,1,8,ctypes.byref(f))\nopen('result','w').write(str(ctypes.get_errno() if r<0 else 'ok'))";
+    let script = "import ctypes,os\nl=ctypes.CDLL(None,use_errno=True)\nn=277 if os.uname().machine=='aarch64' else 317\nclass F(ctypes.Structure): _fields_=[('n',ctypes.c_ushort),('p',ctypes.c_void_p)]\np=ctypes.create_string_buffer(bytes.fromhex('060000000000ff7f'))\nf=F(1,ctypes.addressof(p))\nr=l.syscall(n,1,8,ctypes.byref(f))\nopen('result','w').write(str(ctypes.get_errno() if r<0 else 'ok'))";
     let trial = python(script);
     trial.run();
     assert_eq!(trial.read("result"), libc::EBUSY.to_string());
