@@ -3,7 +3,7 @@
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use wk_wire::Disposition;
-use wk_wire::registry::{Client, MEDIA_TYPE, RegistryError};
+use wk_wire::registry::{Client, MEDIA_TYPE, RegistryConfig, RegistryError};
 use wk_wire::registry_server::RegistryServer;
 
 const STRING: &str = r#""string""#;
@@ -74,6 +74,26 @@ async fn a_registry_that_has_moved_is_followed() {
     assert_eq!(client.latest("events").await.unwrap().id, id);
     serving.abort();
     server.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_password_is_given_to_a_registry_that_asks_for_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("password");
+    std::fs::write(&file, "open sesame\n").unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let answer = axum::Router::new().fallback(async |headers: axum::http::HeaderMap| {
+        // base64 of `alice:open sesame`.
+        let knows = headers.get("authorization").is_some_and(|said| said == "Basic YWxpY2U6b3BlbiBzZXNhbWU=");
+        if knows { (StatusCode::OK, r#"{"id": 7}"#) } else { (StatusCode::UNAUTHORIZED, "who are you?") }
+    });
+    let serving = tokio::spawn(async move { axum::serve(listener, answer).await });
+    let config = RegistryConfig { url, username: Some("alice".into()), password_file: Some(file), ca_file: None };
+    assert_eq!(Client::connect(&config).unwrap().register("events", STRING).await.unwrap(), 7);
+    let stranger = Client::new(&config.url).unwrap().register("events", STRING).await.unwrap_err();
+    assert!(matches!(stranger, RegistryError::Foreign { .. }), "{stranger}");
+    serving.abort();
 }
 
 #[tokio::test]
