@@ -8,6 +8,7 @@
 //! asked whether it still holds the place before them; if it does not, records were lost and ingest stops.
 
 use std::collections::BTreeMap;
+use wk_store::commit::{TEXT_BYTES_MAX, text_bytes};
 use wk_store::{Range, Source};
 use wk_wire::kafka::Watermarks;
 
@@ -141,9 +142,6 @@ pub struct Account {
     held: BTreeMap<i64, BTreeMap<Source, ()>>,
 }
 
-/// A commit's text is an entry of the Merkle log, which takes 64 KiB.
-const TEXT_BYTES_MAX: usize = 60_000;
-
 const MILLIS_PER_DAY: i64 = 86_400_000;
 
 impl Account {
@@ -168,10 +166,10 @@ impl Account {
         if self.held.get(&day).is_some_and(|held| held.contains_key(&source)) {
             return false;
         }
-        // Generous bounds of what one day, one partition, and one partition within a day add to the text.
+        // One file for each day at least; the store takes as many more as the text has room for.
         let (days, partitions) = (self.held.len() + 1, self.ranges.len() + 1);
         let pairs = self.held.values().map(BTreeMap::len).sum::<usize>() + 1;
-        !self.ranges.is_empty() && 1000 + days * 2500 + partitions * 400 + pairs * 80 > TEXT_BYTES_MAX
+        !self.ranges.is_empty() && text_bytes(days, partitions, pairs) > TEXT_BYTES_MAX
     }
 
     /// Counts a message as a dead letter that was taken for a row.

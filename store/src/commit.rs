@@ -102,19 +102,14 @@ impl Commit {
     pub fn prepare(id: Uuid, at: Timestamp, rows: Vec<Row>, mut ranges: Vec<Range>) -> Result<Self, PrepareError> {
         ranges.sort_by_key(Range::source);
         check(&rows, &ranges)?;
-        // A file's records are of one day and of one schema: that a second is in use is rare, and passes.
-        let mut piles: BTreeMap<(i64, [u8; 32]), Vec<Row>> = BTreeMap::new();
-        for row in rows {
-            let pile = (layout::day_number(row.recorded_at), row.schema.fingerprint().0);
-            piles.entry(pile).or_default().push(row);
-        }
+        let piles = piles(rows, ranges.len());
         let mut schemas: Vec<Arc<Schema>> = Vec::new();
-        for schema in piles.values().filter_map(|rows| Some(rows.first()?.schema())) {
+        for schema in piles.iter().filter_map(|rows| Some(rows.first()?.schema())) {
             if !schemas.iter().any(|known| known == schema) {
                 schemas.push(Arc::clone(schema));
             }
         }
-        let files = piles.into_values().map(|rows| seal(rows, at, id, Order::Time, None)).collect::<Result<_, _>>()?;
+        let files = piles.into_iter().map(|rows| seal(rows, at, id, Order::Time, None)).collect::<Result<_, _>>()?;
         Ok(Self { id, at, ranges, files, schemas })
     }
 
@@ -145,6 +140,43 @@ impl Commit {
         actions.extend(self.files.iter().map(|file| Action::Add(file.add.clone())));
         actions
     }
+}
+
+/// A commit's text is an entry of the Merkle log, which takes 64 KiB.
+pub const TEXT_BYTES_MAX: usize = 60_000;
+
+/// A generous bound of a commit's text: of so many files and partitions, where so many pairs of the two are named.
+#[must_use]
+pub const fn text_bytes(files: usize, partitions: usize, pairs: usize) -> usize {
+    1000 + files * 2500 + partitions * 400 + pairs * 80
+}
+
+/// Rows by the file that they go into: those of one day and one schema, and of one kind where a commit has many of it.
+///
+/// A file has the columns of every kind that is in it, for every row of it, so a row costs a fifth as much beside others of its kind alone.
+fn piles(rows: Vec<Row>, partitions: usize) -> Vec<Vec<Row>> {
+    let mut kinds: BTreeMap<_, BTreeMap<usize, usize>> = BTreeMap::new();
+    let of = |row: &Row| (layout::day_number(row.recorded_at), row.schema.fingerprint().0);
+    for row in &rows {
+        *kinds.entry(of(row)).or_default().entry(row.kind_index()).or_default() += 1;
+    }
+    // The largest first, as many as the commit's text has room for.
+    let fits = |files: usize| text_bytes(files, partitions, files * partitions) <= TEXT_BYTES_MAX;
+    let mut many: Vec<_> = kinds
+        .iter()
+        .flat_map(|(pile, kinds)| kinds.iter().map(move |(kind, rows)| (*rows, *pile, *kind)))
+        .filter(|(rows, ..)| *rows >= layout::ONE_KIND_ROWS)
+        .collect();
+    many.sort_unstable_by(|a, b| b.cmp(a));
+    let room = (0..many.len()).take_while(|more| fits(kinds.len() + more + 1)).count();
+    let apart: HashSet<_> = many.into_iter().take(room).map(|(_, pile, kind)| (pile, kind)).collect();
+
+    let mut piles: BTreeMap<_, Vec<Row>> = BTreeMap::new();
+    for row in rows {
+        let (pile, kind) = (of(&row), row.kind_index());
+        piles.entry((pile, apart.contains(&(pile, kind)).then_some(kind))).or_default().push(row);
+    }
+    piles.into_values().collect()
 }
 
 fn check(rows: &[Row], ranges: &[Range]) -> Result<(), PrepareError> {
@@ -199,8 +231,7 @@ pub(crate) fn seal(
     rollups: Option<&Bounds>,
 ) -> Result<NewFile, PrepareError> {
     layout::sort(&mut rows, order);
-    let stats = stats::gather(&rows);
-    let sessions = rows.iter().map(Row::session_id).collect::<HashSet<_>>().len();
+    let (stats, sessions) = stats::gather(&rows);
     let of = Arc::clone(&rows[0].schema);
     let decoder = Decoder::new(&of, stats.kinds.keys().cloned());
     let mut file = FileWriter::new(&of, &decoder.schema(), &stats, sessions, order)?;

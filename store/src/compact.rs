@@ -17,11 +17,11 @@ use crate::commit::{NewFile, PrepareError, seal};
 use crate::delta::{self, Action, Arrangement, Remove};
 use crate::files::{Files, FilesError};
 use crate::lake::{DataFile, OpenError, Snapshot, Version};
-use crate::layout::{Order, ROW_GROUP_ROWS};
+use crate::layout::{ONE_KIND_ROWS, Order, ROW_GROUP_ROWS};
 use crate::merkle::records::record_leaf;
 use crate::merkle::tree::Edge;
 use crate::rollup::Bounds;
-use crate::rows::Row;
+use crate::rows::{KindName, Row};
 use crate::verify::{read_each, read_leaves};
 use crate::writer::{CommitError, Writer};
 use bytes::Bytes;
@@ -101,10 +101,11 @@ pub fn plan(
     today: &str,
     limits: &Limits,
 ) -> Option<Vec<Arc<DataFile>>> {
-    // Records of two schemas do not lie in one file.
-    let mut days: BTreeMap<(&str, Option<[u8; 32]>), Orders<'_>> = BTreeMap::new();
+    // Records of two schemas do not lie in one file, and those of a kind that has large files of its own stay by themselves.
+    let mut days: BTreeMap<(&str, Option<[u8; 32]>, Option<&KindName>), Orders<'_>> = BTreeMap::new();
     for file in snapshot.files.iter().filter(|file| !skipped.contains(&file.path)) {
-        let [time, session] = days.entry((&file.day, file.schema.map(|schema| schema.0))).or_default();
+        let of = (file.day.as_str(), file.schema.map(|schema| schema.0), only_kind(file));
+        let [time, session] = days.entry(of).or_default();
         match file.order {
             Order::Time => time.push(file),
             // One that is half full is not written again: with those that follow it would be over the limit soon.
@@ -112,7 +113,7 @@ pub fn plan(
             Order::Session => {}
         }
     }
-    days.into_iter().find_map(|((day, _), [time, session])| {
+    days.into_iter().find_map(|((day, ..), [time, session])| {
         let piled_up =
             |files: &[_], least| files.len() >= if day < today { least } else { limits.files_min.max(least) };
         if piled_up(&time, 1) {
@@ -120,6 +121,12 @@ pub fn plan(
         }
         piled_up(&session, 2).then(|| take(&session, limits))
     })
+}
+
+/// The kind that a file is kept apart for; a small file that happens to have only one goes with the others.
+fn only_kind(file: &DataFile) -> Option<&KindName> {
+    let kind = file.stats.kinds.keys().next()?;
+    (file.stats.kinds.len() == 1 && file.rows >= ONE_KIND_ROWS as u64).then_some(kind)
 }
 
 /// The first of the files that go into one compaction; one at least, if there is one.

@@ -5,7 +5,7 @@ use crate::offsets::Source;
 use crate::rows::{KindName, Row};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use wk_schemas::Timestamp;
 
 /// What is known of a file without opening it. Bounds hold every value; they need not be reached.
@@ -60,12 +60,14 @@ fn bounds<T: Ord + Copy>(values: impl Iterator<Item = T> + Clone) -> (T, T) {
     (values.clone().min().expect("a file has at least one row"), values.max().expect("a file has at least one row"))
 }
 
-/// Sums up the rows of a file.
-pub(crate) fn gather(rows: &[Row]) -> Stats {
+/// Sums up the rows of a file; also how many sessions they are of.
+pub(crate) fn gather(rows: &[Row]) -> (Stats, usize) {
     let occurred = bounds(rows.iter().map(|r| r.occurred_at));
     let recorded = bounds(rows.iter().map(|r| r.recorded_at));
     let mut kinds = BTreeMap::new();
     let mut held: BTreeMap<Source, Held> = BTreeMap::new();
+    // Sessions are few and rows are many: each is compared once.
+    let mut sessions = HashSet::new();
     for row in rows {
         *kinds.entry(row.kind_name()).or_default() += 1;
         let source = Source { topic: row.topic, partition: row.partition };
@@ -73,15 +75,18 @@ pub(crate) fn gather(rows: &[Row]) -> Stats {
         entry.first = entry.first.min(row.offset);
         entry.last = entry.last.max(row.offset);
         entry.rows += 1;
+        sessions.insert(row.session_bytes());
     }
-    let sessions = bounds(rows.iter().map(Row::session_id));
-    Stats {
+    let text = |session: &[u8]| str::from_utf8(session).expect("a proven record's session is a text").to_owned();
+    let (first, last) = bounds(sessions.iter().copied());
+    let stats = Stats {
         occurred_at: (Timestamp(floor(occurred.0)), Timestamp(ceil(occurred.1))),
         recorded_at: (Timestamp(floor(recorded.0)), Timestamp(ceil(recorded.1))),
-        session_id: (sessions.0.to_owned(), sessions.1.to_owned()),
+        session_id: (text(first), text(last)),
         kinds,
         held: held.into_values().collect(),
-    }
+    };
+    (stats, sessions.len())
 }
 
 impl Stats {

@@ -24,6 +24,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use ed25519_dalek::VerifyingKey;
 use object_store::path::Path as ObjectPath;
+use std::cmp::Reverse;
 use wk_schemas::{Digest, Timestamp, Topic};
 
 /// Where a record was in the log, and its bytes.
@@ -115,7 +116,10 @@ pub enum ProofBroken {
 pub async fn prove(lake: &Lake, source: Source, offset: i64) -> Result<(RecordProof, Placed), ProofError> {
     let snapshot = lake.snapshot();
     let may_hold = |held: &Held| held.source == source && (held.first..=held.last).contains(&offset);
-    for file in snapshot.files.iter().filter(|file| file.stats.held.iter().any(may_hold)) {
+    let mut files: Vec<_> = snapshot.files.iter().filter(|file| file.stats.held.iter().any(may_hold)).collect();
+    // A commit has a file for each kind of which it has many; the largest is the likeliest.
+    files.sort_by_key(|file| Reverse(file.rows));
+    for file in files {
         if let Some(found) = prove_in(lake.files(), file, source, offset).await? {
             return Ok(found);
         }

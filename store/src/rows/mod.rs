@@ -95,6 +95,11 @@ impl Row {
         self.kind
     }
 
+    /// The place of its kind among those of its schema.
+    pub(crate) const fn kind_index(&self) -> usize {
+        self.kind_index
+    }
+
     /// The name of its kind, as its own schema has it.
     #[must_use]
     pub fn kind_name(&self) -> KindName {
@@ -111,14 +116,19 @@ impl Row {
         &self.schema
     }
 
-    /// The session: the record's second field, after its id.
+    /// The session.
     ///
     /// # Panics
     /// Never: the datum was walked when the row was made.
     #[must_use]
     pub fn session_id(&self) -> &str {
+        str::from_utf8(self.session_bytes()).expect("a proven record's session is a text")
+    }
+
+    /// The session's bytes: the record's second field, after its id.
+    pub(crate) fn session_bytes(&self) -> &[u8] {
         let mut input = Input::new(&self.datum);
-        input.blob().and_then(|_| input.text()).expect("a proven record begins with two texts")
+        input.blob().and_then(|_| input.blob()).expect("a proven record begins with two texts")
     }
 
     /// The session, the writer, and the place in the writer's chain.

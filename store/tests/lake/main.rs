@@ -7,6 +7,7 @@ mod common;
 mod compaction;
 mod evolution;
 mod faults;
+mod kinds;
 mod others;
 mod proof;
 mod rollups;
