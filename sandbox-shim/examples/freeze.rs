@@ -75,6 +75,7 @@ fn start(workers: usize, means: &Means) -> (tempfile::TempDir, Running) {
         teller: None,
         stdio: Stdio::Inherit,
         fanotify: true,
+        ebpf: true,
     };
     let running =
         launch_with(means.clone(), spec, Arc::new(Forget), Arc::new(NoTies), |_| {}).expect("the agent starts");

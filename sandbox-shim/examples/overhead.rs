@@ -4,7 +4,7 @@
 //! cargo build --workspace --ignore-rust-version --example overhead
 //! target/debug/examples/overhead [rounds]
 //! ```
-//! The last column is the same as `watched`, without fanotify. Records go to memory, so this is the kernel side alone; the figures
+//! The last columns are the same as `watched`, without fanotify, and without eBPF. Records go to memory, so this is the kernel side alone; the figures
 //! with the outbox are those of `tests/bench`.
 
 use std::ffi::OsString;
@@ -61,7 +61,7 @@ fn shell(folder: &Path, script: &str) -> Command {
     command
 }
 
-fn watched(folder: &Path, script: &str, recorder: &Arc<Count>, fanotify: bool) -> Instant {
+fn watched(folder: &Path, script: &str, recorder: &Arc<Count>, (fanotify, ebpf): (bool, bool)) -> Instant {
     let places = Places { home: folder.into(), workspace: folder.into() };
     let spec = Launch {
         argv: ["/bin/sh", "-c", script].map(OsString::from).to_vec(),
@@ -75,6 +75,7 @@ fn watched(folder: &Path, script: &str, recorder: &Arc<Count>, fanotify: bool) -
         teller: None,
         stdio: Stdio::Inherit,
         fanotify,
+        ebpf,
     };
     let start = clock::instant();
     let running = launch(spec, Arc::clone(recorder) as Arc<dyn Recorder>, Arc::new(NoTies), |_| {});
@@ -88,11 +89,12 @@ fn main() {
     let make = "mkdir tree; for d in $(seq 60); do mkdir tree/$d; for f in $(seq 20); do head -c 2000 /dev/urandom > tree/$d/$f; done; done; tar cf tree.tar tree";
     assert!(shell(folder.path(), make).status().expect("a shell").success());
     println!(
-        "{:14} {:>9} {:>9} {:>6} {:>9} {:>12}",
-        "workload", "bare ms", "watched", "ratio", "records", "no fanotify"
+        "{:14} {:>9} {:>9} {:>6} {:>9} {:>12} {:>9}",
+        "workload", "bare ms", "watched", "ratio", "records", "no fanotify", "no eBPF"
     );
     for (name, before, work) in WORK {
-        let (mut bare, mut under, mut without) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut bare, mut under) = (Vec::new(), Vec::new());
+        let (mut no_fanotify, mut no_ebpf) = (Vec::new(), Vec::new());
         let (recorder, other) = (Arc::new(Count::default()), Arc::new(Count::default()));
         for _ in 0..rounds {
             assert!(shell(folder.path(), before).status().expect("a shell").success());
@@ -101,17 +103,22 @@ fn main() {
             bare.push(start.elapsed().as_secs_f64() * 1e3);
             // Output would go to the terminal, because the agent keeps it.
             let quiet = format!("exec >/dev/null; {work}");
-            for (times, recorder, fanotify) in [(&mut under, &recorder, true), (&mut without, &other, false)] {
+            for (times, recorder, with) in [
+                (&mut under, &recorder, (true, true)),
+                (&mut no_fanotify, &other, (false, true)),
+                (&mut no_ebpf, &other, (true, false)),
+            ] {
                 assert!(shell(folder.path(), before).status().expect("a shell").success());
-                times.push(watched(folder.path(), &quiet, recorder, fanotify).elapsed().as_secs_f64() * 1e3);
+                times.push(watched(folder.path(), &quiet, recorder, with).elapsed().as_secs_f64() * 1e3);
             }
         }
         let median = |mut all: Vec<f64>| {
             all.sort_by(f64::total_cmp);
             all[all.len() / 2]
         };
-        let (bare, under, without) = (median(bare), median(under), median(without));
+        let (bare, under) = (median(bare), median(under));
+        let (no_fanotify, no_ebpf) = (median(no_fanotify), median(no_ebpf));
         let records = recorder.0.load(Ordering::Relaxed) / rounds;
-        println!("{name:14} {bare:9.1} {under:9.1} {:6.2} {records:9} {without:12.1}", under / bare);
+        println!("{name:14} {bare:9.1} {under:9.1} {:6.2} {records:9} {no_fanotify:12.1} {no_ebpf:9.1}", under / bare);
     }
 }

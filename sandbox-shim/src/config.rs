@@ -34,6 +34,9 @@ pub struct Config {
     /// Whether, as root, fanotify watches what the kernel opens to execute programs: interpreters, loaders, and a program other than
     /// the one asked for. It takes one of the user's fanotify groups for each session. Default: true.
     pub fanotify: bool,
+    /// Whether, as root in the machine's own namespaces, an eBPF program tells how calls ended that were let through. While a session runs,
+    /// every call of the machine passes it. Default: true.
+    pub ebpf: bool,
 }
 
 impl Default for Config {
@@ -45,6 +48,7 @@ impl Default for Config {
             drain_patience: Duration::from_secs(10),
             connect_patience: Duration::from_secs(15),
             fanotify: true,
+            ebpf: true,
         }
     }
 }

@@ -30,6 +30,8 @@ pub struct Means {
     pub network: bool,
     /// What the kernel opens for execution can be watched by fanotify, on mounts of the session's own.
     pub fanotify: bool,
+    /// A program in the kernel can tell how calls end, and numbers threads as the shim does.
+    pub ebpf: bool,
     /// A folder of cgroup v2 in which the session's own can be made.
     pub cgroup: Option<PathBuf>,
 }
@@ -102,6 +104,7 @@ impl Means {
         }
         means.network = true;
         means.fanotify = crate::fanotify::offered();
+        means.ebpf = crate::ebpf::offered();
         means
     }
 

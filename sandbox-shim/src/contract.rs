@@ -58,7 +58,7 @@ pub struct Sees {
     pub holds: bool,
 }
 
-/// Sees what processes do and tells a [`Recorder`]: the supervision by notifications, gVisor's kernel by its stream, fanotify. Whoever
+/// Sees what processes do and tells a [`Recorder`]: the supervision by notifications, gVisor's kernel by its stream, fanotify, eBPF. Whoever
 /// reads the records need not know which it was; `tests/watch/observers.rs` holds them all to that.
 pub trait Observer {
     /// Its word in `session_started`'s `confinement`.

@@ -20,6 +20,7 @@ pub mod contract;
 pub mod control;
 mod doors;
 pub mod drain;
+pub mod ebpf;
 mod egress;
 pub mod ephemeral;
 pub mod fanotify;

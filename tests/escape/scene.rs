@@ -158,6 +158,7 @@ impl Scene {
             teller: None,
             stdio: Stdio::Capture,
             fanotify: true,
+            ebpf: true,
         };
         let mut running = launch_with(means.clone(), spec, recorder.clone(), Arc::new(NoTies), |_| {})
             .map_err(|error| format!("could not be started: {error}"))?;

@@ -28,7 +28,7 @@ const COLUMNS: &[Column] = &[
     column(
         "outcome",
         "text",
-        "ALLOWED (whether it succeeded is not seen), SUCCEEDED, FAILED or DENIED.",
+        "ALLOWED (whether it succeeded is not seen; with ebpf-results in the session's confinement a FAILED follows where it did not), SUCCEEDED, FAILED or DENIED.",
         "file_accessed['outcome']",
     ),
     column("errno", "int", "Number of the error when it failed or was denied.", "file_accessed['errno']"),

@@ -9,6 +9,7 @@ pub(crate) mod wall;
 use crate::calls::{self, Setup, filter};
 use crate::confine::{self, IdMaps, Means, c_path};
 use crate::doors;
+use crate::ebpf;
 use crate::egress::{self, NamesFile, Services};
 use crate::fanotify::Watch;
 use crate::floor::{self, Floor};
@@ -64,6 +65,8 @@ pub struct Launch {
     pub stdio: Stdio,
     /// Whether fanotify watches what the kernel opens for execution, where it can.
     pub fanotify: bool,
+    /// Whether eBPF tells how calls ended that were let through, where it can.
+    pub ebpf: bool,
 }
 
 /// The agent could not be started.
@@ -132,11 +135,13 @@ pub(crate) struct Begun {
     pub(crate) brake: Brake,
     pub(crate) inside: Option<Listeners>,
     pub(crate) watch: Option<Watch>,
+    pub(crate) results: Option<(ebpf::Results, ebpf::Ring)>,
 }
 
 /// Does everything that can be done before the fork.
 pub(crate) fn prepare(spec: &Launch, mut means: Means) -> Result<Prepared, LaunchError> {
     means.fanotify &= spec.fanotify;
+    means.ebpf &= spec.ebpf;
     if !means.notifications {
         return Err(LaunchError::NoNotifications);
     }
@@ -247,7 +252,8 @@ impl Prepared {
             Ok(Ok((listener, inside))) => {
                 // All its mounts are made, and its agent waits for the shim with its first exec.
                 let watch = means.offers_fanotify().then(|| watch(init)).flatten();
-                Ok(Begun { listener, brake, inside, watch })
+                let results = means.ebpf.then(results).flatten();
+                Ok(Begun { listener, brake, inside, watch, results })
             }
             Ok(Err(failed)) => Err(failure(&brake, failed)),
             Err(source) => {
@@ -269,6 +275,15 @@ fn watch(init: i32) -> Option<Watch> {
     let begun = Watch::begin(init);
     if let Err(error) = &begun {
         tracing::warn!(%error, "the session goes without fanotify: interpreters and loaders will not be on record");
+    }
+    begun.ok()
+}
+
+/// Has it told how calls end; a session can do without, and then says so by not naming it.
+fn results() -> Option<(ebpf::Results, ebpf::Ring)> {
+    let begun = ebpf::Results::begin(ebpf::RING_BYTES);
+    if let Err(error) = &begun {
+        tracing::warn!(%error, "the session goes without eBPF: how calls end that are let through will not be on record");
     }
     begun.ok()
 }

@@ -136,6 +136,7 @@ pub fn run_session(config: &SessionConfig, started: impl FnOnce(&SessionId)) -> 
             (false, false) => Stdio::Inherit,
         },
         fanotify: config.config.fanotify,
+        ebpf: config.config.ebpf,
     };
     let first = first_records(config, &invocation, &policy, &spec);
     let recorder: Arc<dyn Recorder> = Arc::clone(&journal) as _;

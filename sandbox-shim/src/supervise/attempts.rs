@@ -4,6 +4,7 @@
 //! read from memory and is what the caller wanted to be seen.
 
 use super::core::{Core, Decided, Stop};
+use super::results::Asked;
 use crate::calls::{Entry, Then};
 use crate::clock;
 use crate::fold::{Repeats, Seen};
@@ -12,8 +13,9 @@ use crate::observe::memory::Memory;
 use crate::process::{Process, path_text, vitals};
 use crate::sys::seccomp::{Answer, Notification};
 use std::path::Path;
-use wk_schemas::Origin;
+use std::sync::Arc;
 use wk_schemas::body::{CallAttempted, Outcome};
+use wk_schemas::{Origin, RecordId};
 
 /// What makes two attempts the same, for folding.
 pub(crate) type CallKey = (&'static str, Outcome, String);
@@ -25,7 +27,12 @@ const ANCESTORS_MAX: usize = 4096;
 
 impl Core {
     /// Refuses, or lets go on, what the list says is about the sandbox; `None` when it says something else.
-    pub(crate) fn attempt(&self, call: &Notification, process: &Process, entry: &Entry) -> Option<Decided> {
+    pub(crate) fn attempt(
+        &self,
+        call: &Notification,
+        process: &Arc<Process>,
+        entry: &'static Entry,
+    ) -> Option<Decided> {
         let (outcome, errno) = match entry.then {
             Then::Refused(errno) => (Outcome::Denied, Some(errno)),
             Then::Observed => (Outcome::Allowed, None),
@@ -41,40 +48,43 @@ impl Core {
         if !self.is_waiting(call) {
             return Some(Ok(None));
         }
-        let kept = self.record_attempted_call(process, entry, detail, outcome, errno);
-        Some(kept.map(|()| Some(errno.map_or(Answer::Continue, Answer::Error))))
+        let kept = self.record_call(vec![], process, (entry.name, entry.reason), detail.clone(), outcome, errno);
+        let goes_on = |kept| self.goes_on(call, process, kept, || Asked::Call(entry, detail));
+        Some(kept.map(|kept| Some(errno.map_or_else(|| goes_on(kept), Answer::Error))))
     }
 
-    fn record_attempted_call(
+    /// Writes an attempt down, or counts it when it repeats: then there is no record of its own.
+    pub(super) fn record_call(
         &self,
+        caused_by: Vec<RecordId>,
         process: &Process,
-        entry: &Entry,
+        (name, reason): (&'static str, &str),
         detail: String,
         outcome: Outcome,
         errno: Option<i32>,
-    ) -> Result<(), Stop> {
+    ) -> Result<Option<RecordId>, Stop> {
         let at = clock::now();
-        let key: CallKey = (entry.name, outcome, detail.clone());
+        let key: CallKey = (name, outcome, detail.clone());
         let body = || {
-            let (tool_call_id, mediation) = self.causality.mediation(&process.tie, entry.name);
+            let (tool_call_id, mediation) = self.causality.mediation(&process.tie, name);
             CallAttempted {
                 actor: process.actor(tool_call_id, mediation),
-                call: entry.name.to_owned(),
+                call: name.to_owned(),
                 detail: detail.clone(),
                 outcome,
                 errno,
                 count: 1,
                 last_at: None,
-                reason: entry.reason.to_owned(),
+                reason: reason.to_owned(),
             }
         };
         let seen = lock(&self.calls).see(process.pid, key, at, body);
         match seen {
             Seen::First(before) => {
                 self.record_call_repeats(before.into_iter().collect())?;
-                self.record(Origin::Kernel, at, body().into()).map(drop)
+                self.record_after(caused_by, Origin::Kernel, at, body().into()).map(Some)
             }
-            Seen::Repeat => Ok(()),
+            Seen::Repeat => Ok(None),
         }
     }
 

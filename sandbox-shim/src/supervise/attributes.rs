@@ -2,6 +2,7 @@
 
 use super::core::{Core, Decided};
 use super::files::{Access, Carry, Done};
+use super::results::Asked;
 use crate::carry;
 use crate::observe::memory::Memory;
 use crate::observe::request::Place;
@@ -76,8 +77,8 @@ impl Core {
             return Ok(None);
         }
         let access = Access::new(FileOperation::ChangeAttributes, &at, 0);
-        self.record_access(process, &access, Outcome::Allowed, None, None)?;
-        Ok(Some(Answer::Continue))
+        let kept = self.record_access(process, &access, Outcome::Allowed, None, None)?;
+        Ok(Some(self.goes_on(call, process, kept, || Asked::File(access))))
     }
 }
 

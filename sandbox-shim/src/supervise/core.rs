@@ -4,7 +4,7 @@
 //! records, and [`super::ask`] what waits for a person.
 
 use crate::clock;
-use crate::contract::{Causality, Recorder};
+use crate::contract::{Causality, Observer, Recorder};
 use crate::floor::Floor;
 use crate::fold::Fold;
 use crate::gate::Gate;
@@ -57,6 +57,8 @@ pub(crate) struct Core {
     pub(crate) exits: super::exits::Exits,
     /// Only as root: what the kernel opens to execute programs.
     pub(super) openings: Option<super::openings::Openings>,
+    /// Only as root: how calls ended that were let through.
+    pub(super) results: Option<super::results::Results>,
     /// Held while it is told that a process runs another program than it asked for: two may find that out at once.
     pub(super) telling_another: Mutex<()>,
     pub(crate) wake: OwnedFd,
@@ -73,6 +75,17 @@ pub(crate) struct Stop;
 pub(crate) type Decided = Result<Option<Answer>, Stop>;
 
 impl Core {
+    /// Those who watch beside the supervision.
+    pub(super) fn observers(&self) -> impl Iterator<Item = &dyn Observer> {
+        let openings = self.openings.as_ref().map(|openings| openings.watch() as &dyn Observer);
+        openings.into_iter().chain(self.results.as_ref().map(super::results::Results::observer))
+    }
+
+    /// Their words.
+    pub(super) fn observed_by(&self) -> impl Iterator<Item = String> {
+        self.observers().map(|observer| observer.word().to_owned())
+    }
+
     /// Whether the call still waits, so that what was read about its thread is about its thread.
     pub(crate) fn is_waiting(&self, call: &Notification) -> bool {
         seccomp::is_valid(self.listener.as_fd(), call.id)
@@ -106,6 +119,7 @@ impl Core {
     /// A process has ended: its folds and holds end with it.
     pub(crate) fn process_is_gone(&self, pid: i32) {
         self.tell_last_openings(pid);
+        self.tell_last_results(pid);
         let repeats = lock(&self.fold).end_group(pid);
         self.record_repeats(repeats).ok();
         let repeats = lock(&self.calls).end_group(pid);

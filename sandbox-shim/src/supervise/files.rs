@@ -5,6 +5,7 @@
 
 use super::ask::Question;
 use super::core::{Core, Decided, FileKey, Stop};
+use super::results::Asked;
 use crate::contract::Causality;
 use crate::fold::{Fold, Seen};
 use crate::lock::lock;
@@ -19,8 +20,8 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use wk_schemas::Origin;
 use wk_schemas::body::{FileAccessed, FileOperation, Outcome};
+use wk_schemas::{Origin, RecordId};
 
 /// What a record of a file access says besides who and when.
 #[derive(Debug, Clone)]
@@ -161,8 +162,8 @@ impl Core {
             return Ok(None);
         }
         let access = Access::new(change.operation(), &at, change.flags());
-        self.record_access(process, &access, Outcome::Allowed, None, None)?;
-        Ok(Some(Answer::Continue))
+        let kept = self.record_access(process, &access, Outcome::Allowed, None, None)?;
+        Ok(Some(self.goes_on(call, process, kept, || Asked::File(access))))
     }
 
     pub(crate) fn rename(
@@ -245,8 +246,8 @@ impl Core {
     ) -> Decided {
         match (verdict.action, carry) {
             (Action::Allow, None) => {
-                self.record_access(process, &access, Outcome::Allowed, None, verdict.reason.clone())?;
-                Ok(Some(Answer::Continue))
+                let kept = self.record_access(process, &access, Outcome::Allowed, None, verdict.reason.clone())?;
+                Ok(Some(self.goes_on(call, process, kept, || Asked::File(access))))
             }
             (Action::Allow, Some(carry)) => {
                 let (call, process, reason) = (*call, Arc::clone(process), verdict.reason.clone());
@@ -277,7 +278,8 @@ impl Core {
                         None if granted => {
                             // Nothing but the record would be gained by carrying out what the floor allows anyway.
                             let kept = core.record_access(&process_then, &access, Outcome::Allowed, None, reason);
-                            core.answer(call_then.id, kept.map_or(Answer::Error(libc::EPERM), |()| Answer::Continue));
+                            let goes_on = |kept| core.goes_on(&call_then, &process_then, kept, || Asked::File(access));
+                            core.answer(call_then.id, kept.map_or(Answer::Error(libc::EPERM), goes_on));
                         }
                         Some(_) | None => {
                             let errno = libc::EACCES;
@@ -318,7 +320,7 @@ impl Core {
         }
     }
 
-    /// Writes an access down, or counts it when it repeats.
+    /// Writes an access down, or counts it when it repeats: then there is no record of its own.
     pub(super) fn record_access(
         &self,
         process: &Process,
@@ -326,19 +328,33 @@ impl Core {
         outcome: Outcome,
         errno: Option<i32>,
         reason: Option<String>,
-    ) -> Result<(), Stop> {
-        let key: FileKey = (access.operation, outcome, access.flags, access.name.as_os_str().to_owned());
-        let body = || body(&*self.causality, process, access, outcome, errno, reason.clone());
-        self.record_or_count(&self.fold, (process.pid, key), body)
+    ) -> Result<Option<RecordId>, Stop> {
+        self.record_access_after(vec![], process, access, outcome, errno, reason)
     }
 
-    /// Writes an access down, or counts it when there was one like it a moment ago.
+    /// As [`Core::record_access`], of what follows from these records.
+    pub(super) fn record_access_after(
+        &self,
+        caused_by: Vec<RecordId>,
+        process: &Process,
+        access: &Access,
+        outcome: Outcome,
+        errno: Option<i32>,
+        reason: Option<String>,
+    ) -> Result<Option<RecordId>, Stop> {
+        let key: FileKey = (access.operation, outcome, access.flags, access.name.as_os_str().to_owned());
+        let body = || body(&*self.causality, process, access, outcome, errno, reason.clone());
+        self.record_or_count(&self.fold, (process.pid, key), caused_by, body)
+    }
+
+    /// Writes an access down, or counts it when there was one like it a moment ago: then there is no record of its own.
     pub(super) fn record_or_count<G: Eq + Hash + Ord + Copy, K: Eq + Hash + Ord>(
         &self,
         fold: &Mutex<Fold<G, K, FileAccessed>>,
         (group, key): (G, K),
+        caused_by: Vec<RecordId>,
         body: impl Fn() -> FileAccessed,
-    ) -> Result<(), Stop> {
+    ) -> Result<Option<RecordId>, Stop> {
         let at = clock::now();
         let (seen, over) = {
             let mut fold = lock(fold);
@@ -349,9 +365,9 @@ impl Core {
         match seen {
             Seen::First(before) => {
                 self.record_repeats(before.into_iter().collect())?;
-                self.record(Origin::Kernel, at, body().into()).map(drop)
+                self.record_after(caused_by, Origin::Kernel, at, body().into()).map(Some)
             }
-            Seen::Repeat => Ok(()),
+            Seen::Repeat => Ok(None),
         }
     }
 

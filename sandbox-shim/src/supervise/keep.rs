@@ -11,8 +11,19 @@ use wk_schemas::{Body, Origin, RecordId, Timestamp};
 impl Core {
     /// Writes down what happened.
     pub(crate) fn record(&self, origin: Origin, occurred_at: Timestamp, body: Body) -> Result<RecordId, Stop> {
+        self.record_after(vec![], origin, occurred_at, body)
+    }
+
+    /// As [`Core::record`], of what follows from these records.
+    pub(super) fn record_after(
+        &self,
+        caused_by: Vec<RecordId>,
+        origin: Origin,
+        occurred_at: Timestamp,
+        body: Body,
+    ) -> Result<RecordId, Stop> {
         let refused = self.telling.as_ref().and_then(|telling| Some((telling, super::telling::refused(&body)?)));
-        let kept = self.kept(self.recorder.record(Event { origin, caused_by: vec![], occurred_at, body }))?;
+        let kept = self.kept(self.recorder.record(Event { origin, caused_by, occurred_at, body }))?;
         if let Some((telling, refused)) = refused {
             telling.tell(refused, kept);
         }
@@ -45,8 +56,10 @@ impl Core {
         }
     }
 
-    /// Writes down everything that was counted and is not yet written.
+    /// Writes down everything that was told or counted and is not yet written.
     pub(crate) fn record_all_repeats(&self) {
+        self.tell_results();
+        self.tell_lost_results();
         let repeats = lock(&self.fold).end();
         self.record_repeats(repeats).ok();
         let repeats = lock(&self.calls).end();

@@ -17,6 +17,7 @@ mod openings;
 mod proc_files;
 mod processes;
 mod receive;
+mod results;
 mod sockets;
 mod telling;
 
@@ -147,6 +148,7 @@ pub fn launch_with(
             workers: crate::workers::Workers::default(),
             exits,
             openings: begun.watch.map(|watch| openings::Openings::new(watch, stop)),
+            results: begun.results.map(results::Results::new),
             telling_another: Mutex::default(),
             wake,
             looked_for_abandoned: AtomicI64::new(0),
@@ -386,8 +388,7 @@ impl Running {
     /// Everyone who watches this session; the supervision itself first.
     #[must_use]
     pub fn observers(&self) -> Vec<&dyn Observer> {
-        let beside = self.core.openings.as_ref().map(|openings| openings.watch() as &dyn Observer);
-        std::iter::once(self as &dyn Observer).chain(beside).collect()
+        std::iter::once(self as &dyn Observer).chain(self.core.observers()).collect()
     }
 
     /// Whether an event could not be recorded, so that the agent was ended.

@@ -11,7 +11,6 @@ use super::core::{Core, Stop};
 use super::files::{self, Access};
 use super::processes::is_script;
 use crate::clock;
-use crate::contract::Observer;
 use crate::fanotify::{Asked, Chains, FileId, Meaning, OPENED_TO_EXECUTE, Opened, Seen, Watch, is_interpreter_of};
 use crate::fold::{Fold, Repeats};
 use crate::lock::lock;
@@ -69,11 +68,6 @@ impl Openings {
 }
 
 impl Core {
-    /// The words of those who watch beside the supervision.
-    pub(super) fn observed_by(&self) -> Option<String> {
-        self.openings.as_ref().map(|openings| openings.watch.word().to_owned())
-    }
-
     /// Tells what is opened until it is to stop. When nothing more can be told, or this panics, the agent is stopped.
     pub(super) fn watch_openings_or_fail(&self) {
         let watched = catch_unwind(AssertUnwindSafe(|| self.watch_openings()));
@@ -174,7 +168,7 @@ impl Core {
         let access = Access::new(FileOperation::Read, &at, OPENED_TO_EXECUTE);
         let body =
             || files::body(&*self.causality, process, &access, Outcome::Succeeded, None, Some(REASON.to_owned()));
-        self.record_or_count(&openings.fold, ((), key), body)
+        self.record_or_count(&openings.fold, ((), key), vec![], body).map(drop)
     }
 
     /// The kernel is about to run another program than was asked for; it has not run yet.

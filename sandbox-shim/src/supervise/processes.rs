@@ -5,6 +5,7 @@
 
 use super::ask::Question;
 use super::core::{Core, Decided, Stop};
+use super::results::Asked;
 use crate::clock;
 use crate::contract::ProcessFacts;
 use crate::lock::lock;
@@ -20,7 +21,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use wk_schemas::body::{Outcome, ProcessStarted};
-use wk_schemas::{Body, Origin};
+use wk_schemas::{Body, Origin, RecordId};
 
 /// How much of a process's arguments is kept. All records stay far below the largest message of the log.
 const ARGUMENTS: TextLimits = TextLimits { count: 1024, each: 8192, total: 64 * 1024 };
@@ -59,8 +60,8 @@ impl Core {
         let verdict = self.program_verdict(&exec.at, &exec.arguments);
         match verdict.action {
             Action::Allow => {
-                self.record_exec(process, &exec, Outcome::Allowed, None, verdict.reason)?;
-                Ok(Some(Answer::Continue))
+                let goes_on = self.let_execute(call, process, &exec, verdict.reason)?;
+                Ok(Some(goes_on))
             }
             Action::Deny => {
                 self.record_exec(process, &exec, Outcome::Denied, Some(libc::EACCES), verdict.reason)?;
@@ -75,13 +76,14 @@ impl Core {
                     ..Question::default()
                 };
                 self.hold(&call.clone(), process, &verdict, question, move |core, granted, reason| {
-                    let (outcome, errno, answer) = if granted {
-                        (Outcome::Allowed, None, Answer::Continue)
+                    let (reason, errno) = (Some(reason.to_owned()), libc::EACCES);
+                    let answer = if granted {
+                        core.let_execute(&call, &process_then, &exec, reason)
                     } else {
-                        (Outcome::Denied, Some(libc::EACCES), Answer::Error(libc::EACCES))
+                        let kept = core.record_exec(&process_then, &exec, Outcome::Denied, Some(errno), reason);
+                        kept.map(|_| Answer::Error(errno))
                     };
-                    let kept = core.record_exec(&process_then, &exec, outcome, errno, Some(reason.to_owned()));
-                    core.answer(call.id, kept.map_or(Answer::Error(libc::EPERM), |()| answer));
+                    core.answer(call.id, answer.unwrap_or(Answer::Error(libc::EPERM)));
                 });
                 Ok(None)
             }
@@ -106,7 +108,19 @@ impl Core {
         policy.program([at.name.as_path(), at.real.as_path()], arguments)
     }
 
-    /// Writes an exec down, and on `Allowed` puts the new program into the table.
+    /// Writes an exec down that the kernel goes on with; what to answer.
+    fn let_execute(
+        &self,
+        call: &Notification,
+        before: &Arc<Process>,
+        exec: &Exec,
+        reason: Option<String>,
+    ) -> Result<Answer, Stop> {
+        let (kept, body) = self.record_exec(before, exec, Outcome::Allowed, None, reason)?;
+        Ok(self.goes_on(call, before, Some(kept), || Asked::Exec(Box::new(body))))
+    }
+
+    /// Writes an exec down, and on `Allowed` puts the new program into the table; the record, and what it says.
     fn record_exec(
         &self,
         before: &Arc<Process>,
@@ -114,7 +128,7 @@ impl Core {
         outcome: Outcome,
         errno: Option<i32>,
         reason: Option<String>,
-    ) -> Result<(), Stop> {
+    ) -> Result<(RecordId, ProcessStarted), Stop> {
         let occurred_at = clock::now();
         let image = exec.at.real.to_string_lossy().into_owned();
         let command_line = exec.arguments.join(" ");
@@ -174,11 +188,11 @@ impl Core {
             let over = lock(&self.fold).end_group(before.pid);
             self.record_repeats(over)?;
         }
-        self.record(Origin::Kernel, occurred_at, Body::from(body))?;
+        let kept = self.record(Origin::Kernel, occurred_at, Body::from(body.clone()))?;
         if outcome == Outcome::Allowed {
             lock(&self.table).replace(after);
         }
-        Ok(())
+        Ok((kept, body))
     }
 }
 

@@ -82,6 +82,8 @@ impl Core {
         self.record_call_repeats(over).ok();
         let over = self.openings.as_ref().map(|openings| openings.over(at));
         self.record_repeats(over.unwrap_or_default()).ok();
+        self.tell_results();
+        self.tell_lost_results();
         let Some(deadline) = self.holds.next_deadline(clock::instant()) else { return TICK };
         for held in self.holds.take_expired(clock::instant()) {
             self.aside(move |core| core.end_hold(held, Ending::Expired));
@@ -104,6 +106,8 @@ impl Core {
     }
 
     fn handle(&self, call: &Notification) {
+        // How the thread's call before ended is told before anything is said of this one.
+        self.tell_results();
         match self.decide(call) {
             Ok(Some(answer)) => self.answer(call.id, answer),
             Ok(None) => {}

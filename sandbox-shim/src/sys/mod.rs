@@ -5,6 +5,7 @@
 #![expect(unsafe_code, reason = "this folder is where the project keeps its unsafe code")]
 
 pub(crate) mod arch;
+pub(crate) mod bpf;
 pub(crate) mod child;
 pub(crate) mod fanotify;
 pub(crate) mod fs;

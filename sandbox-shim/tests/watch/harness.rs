@@ -16,7 +16,7 @@ use wk_shim::supervise::{Ended, Launch, LaunchError, Running, Stdio, Teller, lau
 /// Keeps what it is given, and can be told to fail.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
-    events: Mutex<Vec<Event>>,
+    events: Mutex<Vec<(RecordId, Event)>>,
     news: Condvar,
     pub fails_after: Mutex<Option<usize>>,
 }
@@ -27,9 +27,10 @@ impl Recorder for Memory {
         if self.fails_after.lock().unwrap().is_some_and(|limit| events.len() >= limit) {
             return Err(RecordError::Full { detail: "told to".into() });
         }
-        events.push(event);
+        let id = RecordId(clock::new_id());
+        events.push((id, event));
         self.news.notify_all();
-        Ok(RecordId(clock::new_id()))
+        Ok(id)
     }
     fn record_durable(&self, event: Event) -> Result<RecordId, RecordError> {
         self.record(event)
@@ -38,14 +39,18 @@ impl Recorder for Memory {
 
 impl Memory {
     pub(crate) fn bodies(&self) -> Vec<Body> {
-        self.events.lock().unwrap().iter().map(|event| event.body.clone()).collect()
+        self.events.lock().unwrap().iter().map(|(_, event)| event.body.clone()).collect()
+    }
+
+    pub(crate) fn events(&self) -> Vec<(RecordId, Event)> {
+        self.events.lock().unwrap().clone()
     }
 
     /// Waits until `find` finds what it looks for; panics with everything recorded when that takes unreasonably long.
     pub(crate) fn wait_for<T>(&self, what: &str, mut find: impl FnMut(&Body) -> Option<T>) -> T {
         let mut events = self.events.lock().unwrap();
         loop {
-            if let Some(found) = events.iter().find_map(|event| find(&event.body)) {
+            if let Some(found) = events.iter().find_map(|(_, event)| find(&event.body)) {
                 return found;
             }
             let (back, timeout) = self.news.wait_timeout(events, Duration::from_secs(600)).unwrap();
@@ -78,6 +83,7 @@ pub(crate) struct Trial {
     pub means: Means,
     pub recorder: Arc<Memory>,
     pub stdio: Stdio,
+    pub ebpf: bool,
     pub told: Arc<Mutex<Vec<String>>>,
 }
 
@@ -98,6 +104,7 @@ impl Trial {
             means: Means::probe(),
             recorder: Arc::default(),
             stdio: Stdio::Inherit,
+            ebpf: true,
             told: Arc::default(),
         }
     }
@@ -147,6 +154,7 @@ impl Trial {
             })),
             stdio: self.stdio,
             fanotify: true,
+            ebpf: self.ebpf,
         };
         launch_with(self.means.clone(), spec, self.recorder.clone(), Arc::new(NoTies), |_| {})
     }

@@ -12,6 +12,7 @@ mod holding;
 mod observers;
 mod openings;
 mod pitfalls;
+mod results;
 mod rules;
 mod stream;
 mod unprivileged;

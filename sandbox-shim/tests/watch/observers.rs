@@ -2,6 +2,7 @@
 
 use crate::harness::Trial;
 use crate::openings::{loader, watched};
+use crate::results::told;
 use crate::stream::{Books, MemoryShelf};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -10,7 +11,8 @@ use std::sync::Arc;
 use wk_schemas::Body;
 use wk_schemas::body::{FileOperation, NetworkOperation, Outcome};
 use wk_shim::contract::{Observer, Sees};
-use wk_shim::fanotify::OPENED_TO_EXECUTE;
+use wk_shim::ebpf;
+use wk_shim::fanotify::{OPENED_TO_EXECUTE, WORD};
 use wk_shim::gvisor::{Serving, trace_session};
 
 /// Reads, writes, fails, starts programs that fail, and knocks where nobody listens; in a folder that has `read-me`.
@@ -126,13 +128,41 @@ fn fanotify_sees_what_the_kernel_opens_for_a_workload() {
     std::fs::create_dir(trial.path("sub")).unwrap();
     let running = trial.start();
     let observers: Vec<_> = running.observers().iter().map(|observer| (observer.word(), observer.sees())).collect();
-    let [(_, supervision), (word, sees)] = observers[..] else { panic!("two observers, not {observers:?}") };
-    assert!(running.confinement().iter().any(|there| there == word), "{:?}", running.confinement());
+    let [(_, supervision), (WORD, sees), ..] = observers[..] else {
+        panic!("two observers or more, not {observers:?}")
+    };
+    assert!(running.confinement().iter().any(|there| there == WORD), "{:?}", running.confinement());
     running.wait();
     assert_eq!(facts(&trial.recorder.bodies(), &trial.root(), sees), expected(&trial.root(), sees));
     // Side by side each sees what it sees alone.
     let both = Sees { loaders: true, ..supervision };
     assert_eq!(facts(&trial.recorder.bodies(), &trial.root(), both), expected(&trial.root(), both));
+}
+
+/// The records of what was let through and then failed, without those that say that it was let through.
+fn settled(trial: &Trial) -> Vec<Body> {
+    let events = trial.recorder.events();
+    let failed = |id| events.iter().any(|(_, event)| event.caused_by == [id]);
+    events.iter().filter(|(id, _)| !failed(*id)).map(|(_, event)| event.body.clone()).collect()
+}
+
+#[test]
+fn ebpf_tells_how_ended_what_a_workload_does() {
+    if !told("ebpf_tells_how_ended_what_a_workload_does") {
+        return;
+    }
+    let trial = Trial::shell(WORKLOAD);
+    trial.write("read-me", "text\n");
+    std::fs::create_dir(trial.path("sub")).unwrap();
+    let running = trial.start();
+    let observers: Vec<_> = running.observers().iter().map(|observer| (observer.word(), observer.sees())).collect();
+    let [(_, supervision), .., (ebpf::WORD, sees)] = observers[..] else { panic!("two or more, not {observers:?}") };
+    assert!(running.confinement().iter().any(|there| there == ebpf::WORD), "{:?}", running.confinement());
+    running.wait();
+    // Alone it says how something ended, and nothing of what that was.
+    assert_eq!((facts(&trial.recorder.bodies(), &trial.root(), sees), sees.results), (BTreeSet::new(), true));
+    let both = Sees { results: true, ..supervision };
+    assert_eq!(facts(&settled(&trial), &trial.root(), both), expected(&trial.root(), both));
 }
 
 /// Where a real `runsc` is, which must run as root; `None` is said loudly.

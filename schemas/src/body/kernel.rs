@@ -20,7 +20,8 @@ avro_enum! {
 avro_enum! {
     /// What became of an action.
     pub enum Outcome {
-        /// Let through. For calls that the kernel carries out itself this is an attempt: whether it succeeded is not seen.
+        /// Let through. For calls that the kernel carries out itself this is an attempt: whether it succeeded is not seen, unless
+        /// an observer tells results; then a second record says that it failed.
         Allowed = "ALLOWED",
         /// Carried out by the shim, and it succeeded.
         Succeeded = "SUCCEEDED",

@@ -1,6 +1,7 @@
 //! What a process asks for: to connect, to bind, to listen, to send somewhere.
 
 use super::super::core::{Core, Decided};
+use super::super::results::Asked;
 use super::messages::DATA_MAX;
 use super::record::Attempt;
 use super::target::{Target, abstract_name, target};
@@ -49,8 +50,8 @@ impl Core {
             Target::Internet(to) => {
                 let protocol = self.copy_of(process, socket).map_or("ip", |s| s.protocol);
                 let attempt = Attempt::internet(NetworkOperation::Bind, protocol, to, &[]);
-                self.record_attempt(process, &attempt, Outcome::Allowed, None, None, 1)?;
-                Ok(Some(Answer::Continue))
+                let kept = self.record_attempt(process, &attempt, Outcome::Allowed, None, None, 1)?;
+                Ok(Some(self.goes_on(call, process, Some(kept), || Asked::Network(attempt))))
             }
             Target::Nothing | Target::Netlink => Ok(Some(Answer::Continue)),
             local => self.local(call, process, NetworkOperation::Bind, &local),
@@ -70,11 +71,11 @@ impl Core {
             Ok((Target::Abstract(name), _)) => Attempt::local(NetworkOperation::Listen, abstract_name(&name)),
             Ok(_) | Err(_) => return Ok(Some(Answer::Continue)),
         };
-        self.record_attempt(process, &attempt, Outcome::Allowed, None, None, 1)?;
+        let kept = self.record_attempt(process, &attempt, Outcome::Allowed, None, None, 1)?;
         if let (Some(sockets), Ok(known)) = (&self.sockets, self.copy_of(process, socket)) {
             sockets.let_go(&known.copy);
         }
-        Ok(Some(Answer::Continue))
+        Ok(Some(self.goes_on(call, process, Some(kept), || Asked::Network(attempt))))
     }
 
     pub(crate) fn send_to(

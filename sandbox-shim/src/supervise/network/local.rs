@@ -1,6 +1,7 @@
 //! Local sockets: decided by path, done by the kernel.
 
 use super::super::core::{Core, Decided};
+use super::super::results::Asked;
 use super::decide::{self, Found};
 use super::record::Attempt;
 use super::target::{Target, abstract_name};
@@ -53,11 +54,11 @@ impl Core {
             }
         };
         // A local socket cannot be held: the kernel would read the path again when it goes on.
-        let (outcome, errno, answer) = match verdict.action {
-            Action::Allow => (Outcome::Allowed, None, Answer::Continue),
-            Action::Hold | Action::Deny => (Outcome::Denied, Some(libc::EACCES), Answer::Error(libc::EACCES)),
-        };
-        self.record_attempt(process, &attempt, outcome, errno, verdict.reason, 1)?;
-        Ok(Some(answer))
+        if verdict.action != Action::Allow {
+            self.record_attempt(process, &attempt, Outcome::Denied, Some(libc::EACCES), verdict.reason, 1)?;
+            return Ok(Some(Answer::Error(libc::EACCES)));
+        }
+        let kept = self.record_attempt(process, &attempt, Outcome::Allowed, None, verdict.reason, 1)?;
+        Ok(Some(self.goes_on(call, process, Some(kept), || Asked::Network(attempt))))
     }
 }

@@ -5,8 +5,8 @@ use crate::clock;
 use crate::observe::dns;
 use crate::process::Process;
 use std::net::SocketAddr;
-use wk_schemas::Origin;
 use wk_schemas::body::{ConnectionAttempted, NameResolved, NetworkOperation, Outcome};
+use wk_schemas::{Origin, RecordId};
 
 /// One thing done with the network, as a record shows it.
 #[derive(Debug, Clone)]
@@ -75,9 +75,9 @@ impl Core {
         errno: Option<i32>,
         reason: Option<String>,
         count: i64,
-    ) -> Result<(), Stop> {
+    ) -> Result<RecordId, Stop> {
         let body = self.attempt_body(process, attempt, outcome, errno, reason, count);
-        self.record(Origin::Kernel, clock::now(), body.into()).map(drop)
+        self.record(Origin::Kernel, clock::now(), body.into())
     }
 
     pub(crate) fn attempt_body(

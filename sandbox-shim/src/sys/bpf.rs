@@ -1,0 +1,234 @@
+//! eBPF: maps, programs, and memory that is shared with them.
+
+use super::{check, check_int};
+use std::ffi::CStr;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::atomic::AtomicU64;
+
+/// One instruction of a program, as the kernel reads it on a machine whose lowest byte comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(C)]
+pub(crate) struct Instruction {
+    /// What is done.
+    pub code: u8,
+    /// To which register, in the lower half, and from which.
+    pub registers: u8,
+    /// How far from the pointer, or how many instructions to jump.
+    pub offset: i16,
+    /// A number.
+    pub immediate: i32,
+}
+
+const MAP_CREATE: libc::c_int = 0;
+const MAP_LOOKUP: libc::c_int = 1;
+const MAP_UPDATE: libc::c_int = 2;
+const MAP_DELETE: libc::c_int = 3;
+const PROG_LOAD: libc::c_int = 5;
+const RAW_TRACEPOINT_OPEN: libc::c_int = 17;
+
+/// Makes a map: of which kind, with keys and values of which sizes, and room for how much.
+fn make(kind: u32, key: usize, value: usize, room: u32) -> io::Result<OwnedFd> {
+    let size = |bytes| u32::try_from(bytes).map_err(|_| io::Error::from_raw_os_error(libc::E2BIG));
+    let attributes = [kind, size(key)?, size(value)?, room, 0, 0];
+    // SAFETY: making a map takes numbers, no pointer.
+    owned(unsafe { bpf(MAP_CREATE, &attributes) }?)
+}
+
+/// Makes a ring of so many bytes that programs write into: a power of two, and whole pages.
+///
+/// # Errors
+/// `EPERM` without the right to, `EINVAL` before Linux 5.8.
+pub(crate) fn ring(bytes: u32) -> io::Result<OwnedFd> {
+    const RING: u32 = 27;
+    make(RING, 0, 0, bytes)
+}
+
+/// A map from keys to values of these sizes in bytes.
+#[derive(Debug)]
+pub(crate) struct Map<const K: usize, const V: usize>(OwnedFd);
+
+impl<const V: usize> Map<4, V> {
+    /// Makes one from the numbers below `count`; all are there from the beginning, and zero.
+    ///
+    /// # Errors
+    /// `EPERM` without the right to.
+    pub(crate) fn array(count: u32) -> io::Result<Self> {
+        const ARRAY: u32 = 2;
+        make(ARRAY, 4, V, count).map(Self)
+    }
+}
+
+impl<const K: usize, const V: usize> Map<K, V> {
+    /// Makes one that is empty, with room for so many.
+    ///
+    /// # Errors
+    /// `EPERM` without the right to.
+    pub(crate) fn hash(room: u32) -> io::Result<Self> {
+        const HASH: u32 = 1;
+        make(HASH, K, V, room).map(Self)
+    }
+
+    /// The descriptor, for a program.
+    pub(crate) fn number(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+
+    /// Puts an entry in.
+    ///
+    /// # Errors
+    /// `E2BIG` when there is no room.
+    pub(crate) fn put(&self, key: [u8; K], value: [u8; V]) -> io::Result<()> {
+        let entry = self.entry(&key, value.as_ptr());
+        // SAFETY: the kernel reads `key` and `value`, which have the sizes that the map was made with.
+        unsafe { bpf(MAP_UPDATE, &entry) }.map(drop)
+    }
+
+    /// Reads an entry.
+    ///
+    /// # Errors
+    /// `ENOENT` when there is none.
+    pub(crate) fn get(&self, key: [u8; K]) -> io::Result<[u8; V]> {
+        let mut value = [0; V];
+        let entry = self.entry(&key, value.as_mut_ptr());
+        // SAFETY: the kernel reads `key` and writes `value`, which have the sizes that the map was made with.
+        unsafe { bpf(MAP_LOOKUP, &entry) }?;
+        Ok(value)
+    }
+
+    /// Takes an entry out.
+    ///
+    /// # Errors
+    /// `ENOENT` when there is none.
+    pub(crate) fn remove(&self, key: [u8; K]) -> io::Result<()> {
+        let entry = self.entry(&key, std::ptr::null());
+        // SAFETY: the kernel reads `key`, which has the size that the map was made with.
+        unsafe { bpf(MAP_DELETE, &entry) }.map(drop)
+    }
+
+    fn entry(&self, key: &[u8; K], value: *const u8) -> Entry {
+        let map = u64::from(self.0.as_raw_fd().unsigned_abs());
+        Entry { map, key: key.as_ptr() as u64, value: value as u64, flags: 0 }
+    }
+}
+
+/// One entry of a map, as the kernel takes it.
+#[repr(C)]
+struct Entry {
+    map: u64,
+    key: u64,
+    value: u64,
+    flags: u64,
+}
+
+/// Loads a program for raw tracepoints.
+///
+/// # Errors
+/// `EPERM` without the right to, `EINVAL` or `EACCES` for a program that the kernel does not take.
+pub(crate) fn load(program: &[Instruction]) -> io::Result<OwnedFd> {
+    #[repr(C)]
+    struct Load {
+        kind: u32,
+        count: u32,
+        instructions: u64,
+        license: u64,
+        log_level: u32,
+        log_bytes: u32,
+        log: u64,
+        kernel: u32,
+        flags: u32,
+    }
+    const RAW_TRACEPOINT: u32 = 17;
+    let count = u32::try_from(program.len()).map_err(|_| io::Error::from_raw_os_error(libc::E2BIG))?;
+    let load = Load {
+        kind: RAW_TRACEPOINT,
+        count,
+        instructions: program.as_ptr() as u64,
+        license: c"Apache-2.0".as_ptr() as u64,
+        log_level: 0,
+        log_bytes: 0,
+        log: 0,
+        kernel: 0,
+        flags: 0,
+    };
+    // SAFETY: the kernel reads `count` instructions, and the license up to its zero byte; both live until the call returns.
+    owned(unsafe { bpf(PROG_LOAD, &load) }?)
+}
+
+/// Runs a program at each pass of a raw tracepoint, until the descriptor is closed.
+///
+/// # Errors
+/// `ENOENT` when there is no such tracepoint, `EPERM` without the right to.
+pub(crate) fn attach(tracepoint: &CStr, program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let attributes = [tracepoint.as_ptr() as u64, u64::from(program.as_raw_fd().unsigned_abs())];
+    // SAFETY: the kernel reads the name up to its zero byte.
+    owned(unsafe { bpf(RAW_TRACEPOINT_OPEN, &attributes) }?)
+}
+
+/// The one system call behind all of these.
+///
+/// # Safety
+/// What `attributes` points at must be as `command` wants it, and live until this returns.
+unsafe fn bpf<T>(command: libc::c_int, attributes: &T) -> io::Result<u64> {
+    // SAFETY: the kernel reads `size_of::<T>()` bytes of `attributes`; what these point at is the caller's promise.
+    check(unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_ref(attributes), size_of::<T>()) })
+}
+
+fn owned(number: u64) -> io::Result<OwnedFd> {
+    let number = RawFd::try_from(number).map_err(|_| io::Error::from_raw_os_error(libc::EBADF))?;
+    // SAFETY: every caller passes the descriptor that the kernel just made for it and nobody else knows.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// How many bytes the kernel has in a page.
+#[must_use]
+pub(crate) fn page_bytes() -> usize {
+    // SAFETY: the call touches no memory.
+    usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096)
+}
+
+/// Memory that is shared with the kernel, word by word.
+#[derive(Debug)]
+pub(crate) struct Pages {
+    start: *mut AtomicU64,
+    bytes: usize,
+}
+
+// SAFETY: the memory belongs to nobody's thread, and is reached through atomics alone.
+unsafe impl Send for Pages {}
+
+impl Pages {
+    /// Maps so many bytes of a file from an offset on, to be read, and written if that is said.
+    ///
+    /// # Errors
+    /// `EPERM` where they may not be written.
+    pub(crate) fn of(file: BorrowedFd<'_>, offset: usize, bytes: usize, writable: bool) -> io::Result<Self> {
+        let rights = libc::PROT_READ | if writable { libc::PROT_WRITE } else { 0 };
+        let offset = libc::off_t::try_from(offset).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
+        // SAFETY: with no address given, the kernel chooses one where nothing is.
+        let start =
+            unsafe { libc::mmap(std::ptr::null_mut(), bytes, rights, libc::MAP_SHARED, file.as_raw_fd(), offset) };
+        if start == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(Self { start: start.cast(), bytes })
+    }
+
+    /// The word that begins at this byte, which must be a multiple of eight. One that may not be written must only be read.
+    #[must_use]
+    pub(crate) fn word(&self, at: usize) -> &AtomicU64 {
+        assert!(at.is_multiple_of(8) && at < self.bytes, "a word inside the pages");
+        let word = self.start.wrapping_add(at / 8);
+        // SAFETY: the word lies in the mapping, which ends with `self` and is a multiple of eight bytes long; it begins at a page, so the
+        // word is aligned; whatever else changes it does so as a whole.
+        unsafe { &*word }
+    }
+}
+
+impl Drop for Pages {
+    fn drop(&mut self) {
+        // SAFETY: the mapping was made by `of`, and no reference into it outlives `self`.
+        let unmapped = unsafe { libc::munmap(self.start.cast(), self.bytes) };
+        debug_assert!(check_int(unmapped).is_ok(), "a mapping can be undone");
+    }
+}
