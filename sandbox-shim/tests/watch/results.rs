@@ -191,6 +191,28 @@ fn two_threads_that_fail_at_once_are_not_mixed_up_and_repeats_are_counted() {
 }
 
 #[test]
+fn threads_that_have_come_and_gone_leave_room_for_others() {
+    if !told("threads_that_have_come_and_gone_leave_room_for_others") {
+        return;
+    }
+    // More of them in one process than can be in a call at once.
+    let trial = python(
+        "import os, threading\n\
+         def once(name):\n\
+         \x20   try: os.open(name, os.O_RDONLY)\n\
+         \x20   except OSError: pass\n\
+         for at in range(5000):\n\
+         \x20   one = threading.Thread(target=once, args=('.' if at % 10 else 'missing',))\n\
+         \x20   one.start(); one.join()\n",
+    );
+    trial.run();
+    let all = failures(&trial);
+    assert!(all.iter().all(|(what, _, errno, _)| (what.as_str(), *errno) == ("Read missing", Some(libc::ENOENT))));
+    assert_eq!(all.iter().map(|(.., count)| count).sum::<i64>(), 500);
+    assert!(!trial.recorder.bodies().iter().any(|body| matches!(body, Body::RecordsLost(_))));
+}
+
+#[test]
 fn a_call_that_a_signal_interrupts_and_that_is_made_again_has_not_failed() {
     if !told("a_call_that_a_signal_interrupts_and_that_is_made_again_has_not_failed") {
         return;
