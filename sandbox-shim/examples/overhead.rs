@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo build --workspace --ignore-rust-version --example overhead
-//! target/debug/examples/overhead [rounds]
+//! target/debug/examples/overhead [rounds [workload …]]
 //! ```
 //! The last columns are the same as `watched`, without fanotify, and without eBPF. Records go to memory, so this is the kernel side alone; the figures
 //! with the outbox are those of `tests/bench`.
@@ -92,7 +92,9 @@ fn main() {
         "{:14} {:>9} {:>9} {:>6} {:>9} {:>12} {:>9}",
         "workload", "bare ms", "watched", "ratio", "records", "no fanotify", "no eBPF"
     );
-    for (name, before, work) in WORK {
+    let asked: Vec<String> = std::env::args().skip(2).collect();
+    for (name, before, work) in WORK.iter().filter(|(name, ..)| asked.is_empty() || asked.iter().any(|one| one == name))
+    {
         let (mut bare, mut under) = (Vec::new(), Vec::new());
         let (mut no_fanotify, mut no_ebpf) = (Vec::new(), Vec::new());
         let (recorder, other) = (Arc::new(Count::default()), Arc::new(Count::default()));
