@@ -6,6 +6,7 @@
 //! ```
 //! The lake is made by wk-store, commit by commit, so its layout is the real one; a folder that holds a lake already is used as it is.
 //! Days are compacted, as they are in a lake that runs for longer than a day; `--as-sealed` leaves them as ingest sealed them.
+//! `--only needle` asks the questions whose names begin so.
 //! *Cold* is the first time of a new engine (a new connection for DuckDB), after the kernel has dropped its page cache where this process may
 //! ask for that (root); whether it did is printed. *Hot* is the best of `--runs` times after that. Both engines must give the same number of
 //! rows. At the end stand the geometric means of the ratios: below 1 we are faster; questions that we answer from roll-ups are not in them. Without `--python` (an interpreter that can import duckdb)
@@ -168,6 +169,8 @@ struct Options {
     python: Option<PathBuf>,
     filter_while_reading: bool,
     as_sealed: bool,
+    /// The questions whose names begin so; all without it.
+    only: String,
 }
 
 fn options() -> Options {
@@ -178,6 +181,7 @@ fn options() -> Options {
         python: None,
         filter_while_reading: false,
         as_sealed: false,
+        only: String::new(),
     };
     let mut arguments = std::env::args().skip(1);
     while let Some(name) = arguments.next() {
@@ -188,6 +192,7 @@ fn options() -> Options {
             "--lake" => options.lake = value().into(),
             "--python" => options.python = Some(value().into()),
             "--filter-while-reading" => options.filter_while_reading = true,
+            "--only" => options.only = value(),
             "--as-sealed" => options.as_sealed = true,
             other => panic!("unknown option {other}"),
         }
@@ -213,7 +218,8 @@ async fn main() {
         if dropped { "new engine, page cache dropped" } else { "new engine, page cache kept (only root can drop it)" }
     );
     let config = Config { filter_while_reading: options.filter_while_reading, ..Config::default() };
-    let asked = questions(&agents::session_name(303));
+    let mut asked = questions(&agents::session_name(303));
+    asked.retain(|question| question.name.starts_with(&options.only));
     let theirs = options.python.as_deref().map(|python| duckdb(python, &options, &snapshot.files, &asked));
     if theirs.is_none() {
         println!("DuckDB: SKIPPED, no --python");

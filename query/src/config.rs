@@ -30,7 +30,9 @@ pub struct Config {
     pub threads: Option<NonZeroUsize>,
     /// Memory for the footers of the table's files, shared by all questions. Default: 256 MiB.
     pub footer_cache_bytes: u64,
-    /// Whether rows are left out while a file is decoded rather than after it. Default: false.
+    /// Memory for the bloom filters of the table's files, shared by all questions. Default: 64 MiB.
+    pub filter_cache_bytes: u64,
+    /// Whether rows are left out while a file is decoded rather than after it, also for questions that do not look for one text. Default: false.
     pub filter_while_reading: bool,
 }
 
@@ -46,6 +48,7 @@ impl Default for Config {
             concurrency: NonZeroUsize::new(4).expect("four is not zero"),
             threads: None,
             footer_cache_bytes: GIB / 4,
+            filter_cache_bytes: GIB / 16,
             filter_while_reading: false,
         }
     }
@@ -58,7 +61,7 @@ mod tests {
     const SHIPPED: &str = include_str!("../../deploy/config/query.toml");
 
     /// Every key stands in the shipped file, in a comment when it has no value by default.
-    const KEYS: [&str; 10] = [
+    const KEYS: [&str; 11] = [
         "time_limit",
         "memory_bytes",
         "spill_bytes",
@@ -68,6 +71,7 @@ mod tests {
         "concurrency",
         "threads",
         "footer_cache_bytes",
+        "filter_cache_bytes",
         "filter_while_reading",
     ];
 

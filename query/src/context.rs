@@ -3,12 +3,14 @@
 use crate::clock;
 use crate::config::Config;
 use crate::error::{QueryError, TooMuch, from_planner};
+use crate::filters::Filters;
 use crate::guard;
 use crate::limits::Limits;
 use crate::needle::narrow;
 use crate::records::{Pinned, Records, STORE};
 use crate::rolled;
 use crate::schema::{file_schema, viewed};
+use crate::seek::seeks;
 use crate::stop::{Stop, stoppable};
 use crate::views;
 use arrow::array::RecordBatch;
@@ -22,7 +24,7 @@ use datafusion::execution::object_store::DefaultObjectStoreRegistry;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::physical_plan::execute_stream;
-use datafusion::prelude::{SessionConfig, SessionContext};
+use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
 use futures::StreamExt as _;
 use object_store::ObjectStore;
 use std::sync::Arc;
@@ -55,6 +57,7 @@ pub struct Engine {
     context: SessionContext,
     lake: Arc<Lake>,
     limits: Arc<Limits>,
+    filters: Arc<Filters>,
     on_query: OnQuery,
     /// Threads of its own, so that a question can neither stop nor be stopped by what else the process does.
     runtime: Option<Runtime>,
@@ -91,7 +94,8 @@ impl Engine {
                 message: format!("failed to start the query threads: {error}"),
             })?;
         let context = context(&lake, &config, runtime.metrics().num_workers()).map_err(|e| internal(&e))?;
-        Ok(Self { context, lake, limits: Arc::new(Limits::new(config)), on_query, runtime: Some(runtime) })
+        let filters = Arc::new(Filters::new(config.filter_cache_bytes));
+        Ok(Self { context, lake, limits: Arc::new(Limits::new(config)), filters, on_query, runtime: Some(runtime) })
     }
 
     /// The limits in force.
@@ -122,7 +126,7 @@ impl Engine {
         let pinned = Pinned { snapshot, scan_bytes: self.limits.config.scan_bytes };
         let context = self.pin(pinned).map_err(|e| internal(&e))?;
 
-        let limits = Arc::clone(&self.limits);
+        let (limits, filters) = (Arc::clone(&self.limits), Arc::clone(&self.filters));
         let (send, receive) = mpsc::channel(2);
         let (tell, told) = tokio::sync::oneshot::channel();
         let sql = sql.to_owned();
@@ -131,7 +135,7 @@ impl Engine {
         // Planning too happens on the engine's threads: it reads footers, and some plans take long to make.
         let task = self.handle().spawn(async move {
             let _place = place;
-            let stream = match plan(&context, &sql, &limits, &heeded).await {
+            let stream = match plan(&context, &sql, &limits, &filters, &heeded).await {
                 Ok(stream) => stream,
                 Err(error) => {
                     // The asker may be gone; then nobody wants to know.
@@ -364,6 +368,7 @@ async fn plan(
     context: &SessionContext,
     sql: &str,
     limits: &Limits,
+    filters: &Filters,
     stop: &Stop,
 ) -> Result<SendableRecordBatchStream, QueryError> {
     let state = context.state();
@@ -371,13 +376,16 @@ async fn plan(
     let statement = state.sql_to_statement(sql, &dialect).map_err(|e| from_planner(&e))?;
     let asked = state.resolve_table_references(&statement).map_err(|e| from_planner(&e))?;
     register(context, &asked).await.map_err(|e| internal(&e))?;
-    let state = context.state();
+    let mut state = context.state();
     let plan = state.statement_to_plan(statement).await.map_err(|e| from_planner(&e))?;
     guard::check(&plan)?;
-    let frame = context.execute_logical_plan(plan).await.map_err(|e| planning(&e, limits))?;
+    if seeks(&plan).map_err(|e| internal(&e))? {
+        state.config_mut().options_mut().execution.parquet.pushdown_filters = true;
+    }
+    let frame = DataFrame::new(state, plan);
     let task = Arc::new(frame.task_ctx());
     let plan = frame.create_physical_plan().await.map_err(|e| planning(&e, limits))?;
-    let plan = narrow(plan, task.runtime_env().as_ref()).await.map_err(|e| planning(&e, limits))?;
+    let plan = narrow(plan, task.runtime_env().as_ref(), filters).await.map_err(|e| planning(&e, limits))?;
     stoppable(plan, stop).and_then(|plan| execute_stream(plan, task)).map_err(|e| planning(&e, limits))
 }
 

@@ -11,6 +11,7 @@
 //! It is done on the plan as it will run: the engine takes members of sub-records out of filters before it asks a table for a scan, and only
 //! then puts them into the scan.
 
+use crate::filters::Filters;
 use datafusion::common::Result;
 use datafusion::common::tree_node::{Transformed, TransformedResult as _, TreeNode as _, TreeNodeRecursion};
 use datafusion::datasource::listing::PartitionedFile;
@@ -23,15 +24,13 @@ use datafusion::datasource::source::DataSourceExec;
 use datafusion::execution::cache::cache_manager::FileMetadataCache;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::logical_expr::Operator;
-use datafusion::parquet::bloom_filter::Sbbf;
-use datafusion::parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
+use datafusion::parquet::file::metadata::ParquetMetaData;
 use datafusion::physical_expr::expressions::{BinaryExpr, CaseExpr, Column, InListExpr, Literal};
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use datafusion::physical_plan::ExecutionPlan;
 use futures::{StreamExt as _, stream};
 use object_store::{ObjectMeta, ObjectStore};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::ops::Range;
 use std::sync::Arc;
 
 /// Files whose bloom filters are asked for at once.
@@ -41,7 +40,11 @@ const FILES_AT_ONCE: usize = 16;
 ///
 /// # Errors
 /// When the plan cannot be taken apart.
-pub(crate) async fn narrow(plan: Arc<dyn ExecutionPlan>, runtime: &RuntimeEnv) -> Result<Arc<dyn ExecutionPlan>> {
+pub(crate) async fn narrow(
+    plan: Arc<dyn ExecutionPlan>,
+    runtime: &RuntimeEnv,
+    filters: &Filters,
+) -> Result<Arc<dyn ExecutionPlan>> {
     let mut scans = Vec::new();
     plan.apply(|node| {
         if let Some((config, needle)) = looking(node) {
@@ -55,7 +58,7 @@ pub(crate) async fn narrow(plan: Arc<dyn ExecutionPlan>, runtime: &RuntimeEnv) -
         let store = runtime.object_store(&config.object_store_url)?;
         let mut groups = Vec::new();
         for group in &config.file_groups {
-            groups.push(needle.narrow(group, &*store, &footers).await);
+            groups.push(needle.narrow(group, &*store, &footers, filters).await);
         }
         narrowed.push_back(FileScanConfigBuilder::from(config).with_file_groups(groups).build());
     }
@@ -103,9 +106,15 @@ impl Needle {
     }
 
     /// The files that may hold it, each with the row groups to read.
-    async fn narrow(&self, files: &FileGroup, store: &dyn ObjectStore, footers: &Arc<FileMetadataCache>) -> FileGroup {
+    async fn narrow(
+        &self,
+        files: &FileGroup,
+        store: &dyn ObjectStore,
+        footers: &Arc<FileMetadataCache>,
+        filters: &Filters,
+    ) -> FileGroup {
         let narrowed = stream::iter(files.files().to_vec()).map(async |file: PartitionedFile| {
-            match self.kept(store, footers, &file.object_meta).await {
+            match self.kept(store, footers, filters, &file.object_meta).await {
                 Ok(kept) if !kept.contains(&true) => None,
                 Ok(kept) if kept.contains(&false) => {
                     let access = |kept| if kept { RowGroupAccess::Scan } else { RowGroupAccess::Skip };
@@ -123,6 +132,7 @@ impl Needle {
         &self,
         store: &dyn ObjectStore,
         footers: &Arc<FileMetadataCache>,
+        filters: &Filters,
         file: &ObjectMeta,
     ) -> Result<Vec<bool>> {
         let footers = Some(Arc::clone(footers));
@@ -130,11 +140,12 @@ impl Needle {
         let mut columns = BTreeSet::new();
         self.0.columns(&mut columns);
         let columns = indexes(&metadata, &columns);
-        let filters = filters(store, file, &metadata, &columns).await?;
+        let wanted: Vec<usize> = columns.values().copied().collect();
+        let filters = filters.of(store, file, &metadata, &wanted).await?;
         let kept = filters.iter().map(|filters| {
             // A column that the file does not have is null in every row.
             self.0.may_hold(&|column: &Path, text: &str| {
-                columns.contains_key(column) && filters.get(column).is_none_or(|filter| filter.check(text))
+                columns.get(column).is_some_and(|index| filters.get(index).is_none_or(|filter| filter.check(text)))
             })
         });
         Ok(kept.collect())
@@ -146,39 +157,6 @@ fn indexes(metadata: &ParquetMetaData, wanted: &BTreeSet<&Path>) -> BTreeMap<Pat
     let all = metadata.file_metadata().schema_descr().columns().iter().enumerate();
     let wanted = |path: &[String]| wanted.iter().find(|wanted| ***wanted == path).map(|wanted| Path::clone(wanted));
     all.filter_map(|(index, column)| Some((wanted(column.path().parts())?, index))).collect()
-}
-
-/// The bloom filters that each row group has on those columns.
-async fn filters<'c>(
-    store: &dyn ObjectStore,
-    file: &ObjectMeta,
-    metadata: &ParquetMetaData,
-    columns: &'c BTreeMap<Path, usize>,
-) -> Result<Vec<BTreeMap<&'c Path, Sbbf>>> {
-    let (mut places, mut ranges) = (Vec::new(), Vec::new());
-    for (row_group, of) in metadata.row_groups().iter().enumerate() {
-        for (path, index) in columns {
-            if let Some(range) = filter_of(of.column(*index)).filter(|range| range.end <= file.size) {
-                places.push((row_group, path));
-                ranges.push(range);
-            }
-        }
-    }
-    let mut filters = vec![BTreeMap::new(); metadata.num_row_groups()];
-    if !ranges.is_empty() {
-        let bytes = store.get_ranges(&file.location, &ranges).await?;
-        for ((row_group, path), bytes) in places.into_iter().zip(&bytes) {
-            filters[row_group].insert(path, Sbbf::from_bytes(bytes)?);
-        }
-    }
-    Ok(filters)
-}
-
-/// Where in its file the bloom filter of a column is, if it has one.
-fn filter_of(column: &ColumnChunkMetaData) -> Option<Range<u64>> {
-    let begin = u64::try_from(column.bloom_filter_offset()?).ok()?;
-    let length = u64::try_from(column.bloom_filter_length()?).ok()?;
-    Some(begin..begin.checked_add(length)?)
 }
 
 impl Asked {

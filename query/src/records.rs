@@ -13,7 +13,7 @@ use arrow::datatypes::{Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::stats::Precision;
-use datafusion::common::{DFSchema, DataFusionError, Result, Statistics, internal_err};
+use datafusion::common::{DFSchema, DataFusionError, Result, ScalarValue, Statistics, internal_err};
 use datafusion::datasource::TableType;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::object_store::ObjectStoreUrl;
@@ -147,7 +147,8 @@ impl TableProvider for Records {
         let mut known = Statistics::new_unknown(self.columns());
         known.num_rows = Precision::Exact(usize::try_from(rows).unwrap_or(usize::MAX));
         known.total_byte_size = Precision::Inexact(usize::try_from(bytes).unwrap_or(usize::MAX));
-        let files = files.iter().map(|file| partitioned(file)).collect::<Result<Vec<_>>>()?;
+        let files =
+            files.iter().map(|file| partitioned(file, self.schema.file_schema())).collect::<Result<Vec<_>>>()?;
         let groups = FileGroup::new(files).split_files(state.config().target_partitions());
         let config = FileScanConfigBuilder::new(ObjectStoreUrl::parse(STORE)?, Arc::new(source))
             .with_file_groups(groups)
@@ -172,10 +173,26 @@ pub(crate) fn physical(
     filter.transpose()
 }
 
-fn partitioned(file: &DataFile) -> Result<PartitionedFile> {
+fn partitioned(file: &DataFile, columns: &SchemaRef) -> Result<PartitionedFile> {
     let mut partitioned = PartitionedFile::new("", file.size);
     partitioned.object_meta.location =
         Path::parse(&file.path).map_err(|error| DataFusionError::External(Box::new(error)))?;
     partitioned.partition_values = vec![crate::prune::day(&file.day)?];
-    Ok(partitioned)
+    Ok(match only_kind(file, columns)? {
+        Some(known) => partitioned.with_statistics(Arc::new(known)),
+        None => partitioned,
+    })
+}
+
+/// What is known of a file that has records of one kind alone: the engine then reads no `kind` of it.
+fn only_kind(file: &DataFile, columns: &SchemaRef) -> Result<Option<Statistics>> {
+    let mut kinds = file.stats.kinds.keys();
+    let (Some(kind), None) = (kinds.next(), kinds.next()) else { return Ok(None) };
+    let (at, column) = columns.column_with_name("kind").expect("every version of the table has it");
+    let kind = Precision::Exact(ScalarValue::try_from_string(kind.as_str().to_owned(), column.data_type())?);
+    let mut known = Statistics::new_unknown(columns);
+    known.num_rows = Precision::Exact(usize::try_from(file.rows).unwrap_or(usize::MAX));
+    let of = &mut known.column_statistics[at];
+    (of.min_value, of.max_value, of.null_count) = (kind.clone(), kind, Precision::Exact(0));
+    Ok(Some(known))
 }
