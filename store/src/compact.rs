@@ -86,6 +86,9 @@ pub enum CompactError {
     Commit(#[from] CommitError),
 }
 
+/// What files have in common that go into one: the day, the schema, and the kind that they are kept apart for.
+type Pile<'a> = (&'a str, Option<[u8; 32]>, Option<&'a KindName>);
+
 /// Files in the order of time, and files in that of sessions.
 type Orders<'a> = [Vec<&'a Arc<DataFile>>; 2];
 
@@ -102,7 +105,7 @@ pub fn plan(
     limits: &Limits,
 ) -> Option<Vec<Arc<DataFile>>> {
     // Records of two schemas do not lie in one file, and those of a kind that has large files of its own stay by themselves.
-    let mut days: BTreeMap<(&str, Option<[u8; 32]>, Option<&KindName>), Orders<'_>> = BTreeMap::new();
+    let mut days: BTreeMap<Pile<'_>, Orders<'_>> = BTreeMap::new();
     for file in snapshot.files.iter().filter(|file| !skipped.contains(&file.path)) {
         let of = (file.day.as_str(), file.schema.map(|schema| schema.0), only_kind(file));
         let [time, session] = days.entry(of).or_default();
