@@ -125,6 +125,9 @@ impl Brokers {
             // A broker that comes back should be found in a moment, not after ten seconds of growing pauses.
             .set("reconnect.backoff.ms", "50")
             .set("reconnect.backoff.max.ms", "1000")
+            // What a client knows of leaders may be from the moment in which a broker went or came; then it waits for the next look, five
+            // minutes by default.
+            .set("topic.metadata.refresh.interval.ms", "10000")
             // A topic is made by an operator with its partitions and replicas, never by a typing error.
             .set("allow.auto.create.topics", "false")
             // Why a connection failed is told by the log alone; see `context.rs`.
