@@ -102,15 +102,21 @@ fn is_root() -> bool {
     std::os::unix::fs::MetadataExt::uid(&std::fs::metadata("/proc/self").unwrap()) == 0
 }
 
+/// The workload, with the files that it wants.
+fn workload() -> Trial {
+    let trial = Trial::shell(WORKLOAD);
+    trial.write("read-me", "text\n");
+    std::fs::create_dir(trial.path("sub")).unwrap();
+    trial
+}
+
 #[test]
 fn the_supervision_sees_what_a_workload_does() {
     if !is_root() {
         println!("SKIPPED the_supervision_sees_what_a_workload_does: the workload is compared as root");
         return;
     }
-    let trial = Trial::shell(WORKLOAD);
-    trial.write("read-me", "text\n");
-    std::fs::create_dir(trial.path("sub")).unwrap();
+    let trial = workload();
     let running = trial.start();
     let sees = running.sees();
     assert!(running.confinement().iter().any(|word| word == running.word()), "{:?}", running.confinement());
@@ -123,9 +129,7 @@ fn fanotify_sees_what_the_kernel_opens_for_a_workload() {
     if !watched("fanotify_sees_what_the_kernel_opens_for_a_workload") {
         return;
     }
-    let trial = Trial::shell(WORKLOAD);
-    trial.write("read-me", "text\n");
-    std::fs::create_dir(trial.path("sub")).unwrap();
+    let trial = workload();
     let running = trial.start();
     let observers: Vec<_> = running.observers().iter().map(|observer| (observer.word(), observer.sees())).collect();
     let [(_, supervision), (WORD, sees), ..] = observers[..] else {
@@ -151,9 +155,7 @@ fn ebpf_tells_how_ended_what_a_workload_does() {
     if !told("ebpf_tells_how_ended_what_a_workload_does") {
         return;
     }
-    let trial = Trial::shell(WORKLOAD);
-    trial.write("read-me", "text\n");
-    std::fs::create_dir(trial.path("sub")).unwrap();
+    let trial = workload();
     let running = trial.start();
     let observers: Vec<_> = running.observers().iter().map(|observer| (observer.word(), observer.sees())).collect();
     let [(_, supervision), .., (ebpf::WORD, sees)] = observers[..] else { panic!("two or more, not {observers:?}") };
