@@ -178,16 +178,15 @@ fn partitioned(file: &DataFile, columns: &SchemaRef) -> Result<PartitionedFile> 
     partitioned.object_meta.location =
         Path::parse(&file.path).map_err(|error| DataFusionError::External(Box::new(error)))?;
     partitioned.partition_values = vec![crate::prune::day(&file.day)?];
-    Ok(match only_kind(file, columns)? {
+    Ok(match of_one_kind(file, columns)? {
         Some(known) => partitioned.with_statistics(Arc::new(known)),
         None => partitioned,
     })
 }
 
 /// What is known of a file that has records of one kind alone: the engine then reads no `kind` of it.
-fn only_kind(file: &DataFile, columns: &SchemaRef) -> Result<Option<Statistics>> {
-    let mut kinds = file.stats.kinds.keys();
-    let (Some(kind), None) = (kinds.next(), kinds.next()) else { return Ok(None) };
+fn of_one_kind(file: &DataFile, columns: &SchemaRef) -> Result<Option<Statistics>> {
+    let Some(kind) = file.stats.only_kind() else { return Ok(None) };
     let (at, column) = columns.column_with_name("kind").expect("every version of the table has it");
     let kind = Precision::Exact(ScalarValue::try_from_string(kind.as_str().to_owned(), column.data_type())?);
     let mut known = Statistics::new_unknown(columns);

@@ -107,7 +107,7 @@ pub fn plan(
     // Records of two schemas do not lie in one file, and those of a kind that has large files of its own stay by themselves.
     let mut days: BTreeMap<Pile<'_>, Orders<'_>> = BTreeMap::new();
     for file in snapshot.files.iter().filter(|file| !skipped.contains(&file.path)) {
-        let of = (file.day.as_str(), file.schema.map(|schema| schema.0), only_kind(file));
+        let of = (file.day.as_str(), file.schema.map(|schema| schema.0), kept_apart_for(file));
         let [time, session] = days.entry(of).or_default();
         match file.order {
             Order::Time => time.push(file),
@@ -127,9 +127,8 @@ pub fn plan(
 }
 
 /// The kind that a file is kept apart for; a small file that happens to have only one goes with the others.
-fn only_kind(file: &DataFile) -> Option<&KindName> {
-    let kind = file.stats.kinds.keys().next()?;
-    (file.stats.kinds.len() == 1 && file.rows >= ONE_KIND_ROWS as u64).then_some(kind)
+fn kept_apart_for(file: &DataFile) -> Option<&KindName> {
+    file.stats.only_kind().filter(|_| file.rows >= ONE_KIND_ROWS as u64)
 }
 
 /// The first of the files that go into one compaction; one at least, if there is one.

@@ -5,8 +5,9 @@
 //!                        topic-partition-first-last of the first source, how many more sources, the commit's id
 //! ```
 //! One commit writes one file for each day it touches, over all topics and partitions: what a query pays for is the number of
-//! files. Only of a kind that it has many records of ([`ONE_KIND_ROWS`]) it writes a file apart, which has no columns of other kinds. Rows are sorted by `occurred_at`, then by place. A row group has at most 128 Ki rows; measured against 1 Mi it made a needle 23
-//! times faster together with bloom filters on the two ids that people look for.
+//! files. Only of a kind that it has many records of ([`ONE_KIND_ROWS`]) it writes a file apart, which has no columns of other kinds. Rows are
+//! sorted by `occurred_at`, then by place. A row group has at most 128 Ki rows; measured against 1 Mi it made a needle 23 times faster together
+//! with bloom filters on the two ids that people look for.
 //!
 //! ```text
 //! records/day=2026-11-21/sessions-5f3a9c01….parquet     what a compaction wrote: sorted by session, then seq
@@ -82,7 +83,7 @@ pub(crate) fn sort(rows: &mut [Row], order: Order) {
     if order == Order::Session {
         // Sessions and writers are few: their texts are compared with each other once, not for each pair of rows.
         let (sessions, writers): (BTreeSet<&str>, BTreeSet<&str>) =
-            rows.iter().map(|row| (row.chain().0, row.chain().1)).unzip();
+            rows.iter().map(Row::chain).map(|(session, writer, _)| (session, writer)).unzip();
         let (sessions, writers) = (ranks(sessions), ranks(writers));
         rows.sort_by_cached_key(|row| {
             let (session, writer, seq) = row.chain();

@@ -121,6 +121,13 @@ impl Stats {
         self.kinds.values().sum()
     }
 
+    /// The kind of every record, if there is but one.
+    #[must_use]
+    pub fn only_kind(&self) -> Option<&KindName> {
+        let mut kinds = self.kinds.keys();
+        kinds.next().filter(|_| kinds.next().is_none())
+    }
+
     /// The JSON of Delta's `stats`.
     pub(crate) fn to_delta(&self) -> String {
         let kind = bounds(self.kinds.keys().map(KindName::as_str));
