@@ -6,7 +6,7 @@
 use crate::contract::Tie;
 use crate::sys;
 use std::collections::HashMap;
-use std::io;
+use std::io::{self, Read as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -86,23 +86,35 @@ pub(crate) struct Vitals {
     pub umask: u32,
 }
 
+/// Room for what is read of a file of `/proc` at once. `stat` is shorter; `status` may be longer, but not before the lines that are wanted.
+const PROC_BYTES: usize = 4096;
+
+/// Reads a file of a thread's folder in `/proc` at once: the kernel makes it anew for each open, and gives as much as there is room for.
+fn proc_file<'a>(thread: i32, name: &str, room: &'a mut [u8; PROC_BYTES]) -> io::Result<&'a [u8]> {
+    let length = std::fs::File::open(format!("/proc/{thread}/{name}"))?.read(room)?;
+    Ok(&room[..length])
+}
+
+/// The fields of `stat` behind the name of the program, which stands in parentheses and may itself hold any byte.
+fn stat_fields(stat: &[u8]) -> Option<Vec<&str>> {
+    let after = stat.iter().rposition(|byte| *byte == b')')?;
+    Some(std::str::from_utf8(&stat[after + 1..]).ok()?.split_whitespace().collect())
+}
+
 /// Reads what the kernel says about the process of a thread.
 ///
 /// # Errors
 /// `ENOENT` when it is gone.
 pub(crate) fn vitals(thread: i32) -> io::Result<Vitals> {
     let gone = || io::Error::from_raw_os_error(libc::ESRCH);
-    let status = std::fs::read(format!("/proc/{thread}/status"))?;
-    let status = String::from_utf8_lossy(&status);
+    let mut room = [0; PROC_BYTES];
+    let status = String::from_utf8_lossy(proc_file(thread, "status", &mut room)?);
     let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
     let pid: i32 = field("Tgid:").and_then(|text| text.parse().ok()).ok_or_else(gone)?;
     let user = field("Uid:").and_then(|text| text.split_whitespace().nth(3)?.parse().ok()).ok_or_else(gone)?;
     let umask = field("Umask:").and_then(|text| u32::from_str_radix(text, 8).ok()).unwrap_or(0o022);
-    let stat = std::fs::read(format!("/proc/{pid}/stat"))?;
-    // The name of the program stands in parentheses and may itself hold any byte.
-    let after = stat.iter().rposition(|byte| *byte == b')').ok_or_else(gone)?;
-    let rest = String::from_utf8_lossy(&stat[after + 1..]).into_owned();
-    let fields: Vec<&str> = rest.split_whitespace().collect();
+    let mut room = [0; PROC_BYTES];
+    let fields = stat_fields(proc_file(pid, "stat", &mut room)?).ok_or_else(gone)?;
     let number = |index: usize| fields.get(index).and_then(|text| text.parse::<i64>().ok()).ok_or_else(gone);
     let narrow = |value: i64| i32::try_from(value).map_err(|_| gone());
     Ok(Vitals {
@@ -119,10 +131,8 @@ pub(crate) fn vitals(thread: i32) -> io::Result<Vitals> {
 /// The exit status of a process that has ended and was not yet reaped.
 #[must_use]
 pub(crate) fn zombie_status(pid: i32) -> Option<i32> {
-    let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
-    let after = stat.iter().rposition(|byte| *byte == b')')?;
-    let rest = String::from_utf8_lossy(&stat[after + 1..]).into_owned();
-    let fields: Vec<&str> = rest.split_whitespace().collect();
+    let mut room = [0; PROC_BYTES];
+    let fields = stat_fields(proc_file(pid, "stat", &mut room).ok()?)?;
     if !matches!(fields.first(), Some(&("Z" | "X"))) {
         return None;
     }
