@@ -1,14 +1,14 @@
 //! One run of an agent, from its first record to its last.
 //!
 //! ```text
-//! 1 outbox, policy      4 drain                      7 wait for the agent, pass signals on
-//! 2 knock at the log    5 launch: session_started,   8 session_ended, close the outbox
-//! 3 socket, adapter       policy_applied             9 wait until the log has everything
-//!                       6 commands, pressure, stream
+//! 1 outbox, policy      4 launch: session_started,       6 wait for the agent, pass signals on
+//! 2 knock at the log      policy_applied                 7 session_ended, close the outbox
+//! 3 socket, adapter     5 drain, commands, pressure,     8 wait until the log has everything
+//!                         stream
 //! ```
 //! The log is reached while the agent already runs: its records wait in the outbox, and commands are listened to before the first
 //! of them is sent. An agent whose log is not reached within `connect_patience` stands still until it is.
-//! Whatever fails before 5 means that nothing is started. Whatever fails after it stops the agent.
+//! Whatever fails before 4 means that nothing is started. Whatever fails after it stops the agent.
 
 mod channels;
 mod containers;
@@ -116,9 +116,6 @@ pub fn run_session(config: &SessionConfig, started: impl FnOnce(&SessionId)) -> 
     let receiver = otlp.map(|otlp| channels::receive_otlp(otlp, &adapter, &ear, &brake_slot)).transpose()?;
     let proxies = channels::pass_mcp(&config.mcp_http, &ear, &refusals, &brake_slot)?;
     let (reached, when_reached) = tokio::sync::oneshot::channel();
-    let drain = parts::Draining::begin(Arc::clone(&journal), config.log.clone(), reached);
-    parts::bring_leftovers(outboxes, config.log.clone(), config.config.drain_patience);
-
     let began = clock::instant();
     let spec = Launch {
         argv: invocation.argv.clone(),
@@ -144,6 +141,9 @@ pub fn run_session(config: &SessionConfig, started: impl FnOnce(&SessionId)) -> 
         let recorder = Arc::clone(&recorder);
         move |facts| first(recorder.as_ref(), facts)
     })?;
+    // The agent runs by now: what reaching the log costs would have been taken from its start.
+    let drain = parts::Draining::begin(Arc::clone(&journal), config.log.clone(), reached);
+    parts::bring_leftovers(outboxes, config.log.clone(), config.config.drain_patience);
     let (stdin, stdout) = (running.take_stdin(), running.take_stdout());
     let running = Arc::new(running);
     let brake = Arc::new(Brake::new(
