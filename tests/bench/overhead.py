@@ -1,4 +1,4 @@
-"""What the shim costs: the witness's workloads bare, under the shim, and under strace, in turn.
+"""What the shim costs: the witness's workloads bare, under the shim, under the least that notifications can cost (notified.c), and under strace, in turn.
 
     overhead.py <wk> <rounds> <dir>                              log, watcher and lake on the same processors
     overhead.py <log> <rounds> <dir> <wk-shim> [<wk-shim> …]     the log alone; each shim that is named, in the same run
@@ -43,6 +43,12 @@ if shims:
         watches[name] = [str(shim), *log, "run", "--policy", str(policy), "--"]
 else:
     watches["shim"] = [str(program), "--data", str(data), "run", "--policy", str(policy), "--"]
+if compiler := shutil.which("cc"):
+    notified = folder / "notified"
+    subprocess.run([compiler, "-O2", "-o", str(notified), str(here / "notified.c")], check=True)
+    watches["notified, unseen"] = [str(notified)]
+else:
+    print("SKIPPED: no C compiler for the least that notifications cost")
 if shutil.which("strace"):
     watches["strace, same calls"] = ["strace", "-f", "--seccomp-bpf", "-e", f"trace={calls}", "-o", "/dev/null"]
     watches["strace -f"] = ["strace", "-f", "-o", "/dev/null"]
