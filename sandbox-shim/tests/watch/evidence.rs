@@ -34,7 +34,7 @@ fn records_of_a_script_are_what_the_script_did() {
 }
 
 /// Since Linux 6.15 a kernel tells how a process ended to others than its parent (`PIDFD_GET_INFO`); before, a record says that it ended.
-fn kernel_tells_exit_codes() -> bool {
+pub(crate) fn kernel_tells_exit_codes() -> bool {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
     let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map_while(|number| number.parse::<u32>().ok());
     (numbers.next(), numbers.next()) >= (Some(6), Some(15))
