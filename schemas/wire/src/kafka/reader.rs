@@ -198,10 +198,11 @@ pub(super) fn consumer_config(brokers: &Brokers) -> Result<ClientConfig, Brokers
         .set("fetch.error.backoff.ms", "20")
         // Full queues are looked at again after this; the default of a second would stop a fast reader for as long.
         .set("fetch.queue.backoff.ms", "2")
-        // What is fetched ahead lies in memory: half a second's worth for the fastest reader there is.
+        // What is fetched ahead lies in memory. The bound is looked at before a fetch, whose bytes are compressed: a shim's records
+        // unpack to eight times as many, and each has some 256 bytes of the client library's beside it.
         .set("queued.min.messages", "50000")
-        .set("queued.max.messages.kbytes", "16384")
-        .set("fetch.message.max.bytes", "4194304")
+        .set("queued.max.messages.kbytes", "8192")
+        .set("fetch.message.max.bytes", "1048576")
         .set("check.crcs", "true");
     Ok(config)
 }
