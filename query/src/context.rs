@@ -19,15 +19,15 @@ use datafusion::catalog::memory::{MemoryCatalogProvider, MemoryCatalogProviderLi
 use datafusion::catalog::{CatalogProvider as _, CatalogProviderList, SchemaProvider, TableProvider};
 use datafusion::common::{DataFusionError, TableReference};
 use datafusion::datasource::ViewTable;
-use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::object_store::DefaultObjectStoreRegistry;
-use datafusion::execution::runtime_env::RuntimeEnvBuilder;
-use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::execute_stream;
-use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
+use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::StreamExt as _;
 use object_store::ObjectStore;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc;
@@ -58,6 +58,8 @@ pub struct Engine {
     lake: Arc<Lake>,
     limits: Arc<Limits>,
     filters: Arc<Filters>,
+    /// The columns of the lake when it was last asked, and the catalog for them if it is not the shared one.
+    wider: Mutex<Option<(Arc<Columns>, Option<Catalogs>)>>,
     on_query: OnQuery,
     /// Threads of its own, so that a question can neither stop nor be stopped by what else the process does.
     runtime: Option<Runtime>,
@@ -95,7 +97,8 @@ impl Engine {
             })?;
         let context = context(&lake, &config, runtime.metrics().num_workers()).map_err(|e| internal(&e))?;
         let filters = Arc::new(Filters::new(config.filter_cache_bytes));
-        Ok(Self { context, lake, limits: Arc::new(Limits::new(config)), filters, on_query, runtime: Some(runtime) })
+        let limits = Arc::new(Limits::new(config));
+        Ok(Self { context, lake, limits, filters, wider: Mutex::new(None), on_query, runtime: Some(runtime) })
     }
 
     /// The limits in force.
@@ -124,7 +127,8 @@ impl Engine {
         let snapshot = self.lake.refresh().await.map_err(|error| QueryError::Lake { message: chain(&error) })?;
         run.body.table_version = i64::try_from(snapshot.version).unwrap_or(i64::MAX);
         let pinned = Pinned { snapshot, scan_bytes: self.limits.config.scan_bytes };
-        let context = self.pin(pinned).map_err(|e| internal(&e))?;
+        let state = self.pin(pinned).map_err(|e| internal(&e))?;
+        let runtime = self.limits.runtime(state.runtime_env()).map_err(|e| internal(&e))?;
 
         let (limits, filters) = (Arc::clone(&self.limits), Arc::clone(&self.filters));
         let (send, receive) = mpsc::channel(2);
@@ -135,7 +139,7 @@ impl Engine {
         // Planning too happens on the engine's threads: it reads footers, and some plans take long to make.
         let task = self.handle().spawn(async move {
             let _place = place;
-            let stream = match plan(&context, &sql, &limits, &filters, &heeded).await {
+            let stream = match plan(state, runtime, &sql, &limits, &filters, &heeded).await {
                 Ok(stream) => stream,
                 Err(error) => {
                     // The asker may be gone; then nobody wants to know.
@@ -166,22 +170,31 @@ impl Engine {
         self.runtime.as_ref().expect("the runtime is there until the engine is dropped").handle()
     }
 
-    /// A context for one question: the shared catalog, one version of the table, memory of its own.
-    fn pin(&self, pinned: Pinned) -> Result<SessionContext, DataFusionError> {
-        let state = self.context.state();
-        let columns = Arc::clone(&pinned.snapshot.columns);
-        // The catalog is there; making the default one again would put an empty one in its place.
-        let config =
-            state.config().clone().with_create_default_catalog_and_schema(false).with_extension(Arc::new(pinned));
-        let runtime = self.limits.runtime(state.runtime_env())?;
-        let mut builder = SessionStateBuilder::new_from_existing(state).with_config(config).with_runtime_env(runtime);
-        if let Some(catalogs) = wider(&columns, self.lake.files().store())? {
-            builder = builder.with_catalog_list(catalogs);
+    /// What one question is planned with: the shared catalog, and one version of the table.
+    fn pin(&self, pinned: Pinned) -> Result<SessionState, DataFusionError> {
+        let mut state = self.context.state();
+        if let Some(catalogs) = self.wider(&pinned.snapshot.columns)? {
+            state.register_catalog_list(catalogs);
         }
-        Ok(SessionContext::new_with_state(builder.build()))
+        state.config_mut().set_extension(Arc::new(pinned));
+        Ok(state)
+    }
+
+    /// The catalog for a lake with these columns, if it is not the shared one; kept for as long as the lake has them.
+    fn wider(&self, columns: &Arc<Columns>) -> Result<Option<Catalogs>, DataFusionError> {
+        let mut kept = self.wider.lock().expect("no code panics while it holds this lock");
+        match &*kept {
+            Some((of, catalogs)) if Arc::ptr_eq(of, columns) => Ok(catalogs.clone()),
+            _ => {
+                let catalogs = wider(columns, self.lake.files().store())?;
+                *kept = Some((Arc::clone(columns), catalogs.clone()));
+                Ok(catalogs)
+            }
+        }
     }
 }
 
+type Catalogs = Arc<dyn CatalogProviderList>;
 type Rows = mpsc::Receiver<Result<RecordBatch, QueryError>>;
 
 /// The rows of an answer, as they are made. Dropping it ends the question.
@@ -342,10 +355,7 @@ fn context(lake: &Lake, config: &Config, threads: usize) -> Result<SessionContex
 /// A catalog of its own for a lake that has more columns than this program writes: records of a newer version gave it those.
 ///
 /// A column that a program of this version knows and the lake does not have yet is there all the same, and null.
-fn wider(
-    columns: &Columns,
-    store: Arc<dyn ObjectStore>,
-) -> Result<Option<Arc<dyn CatalogProviderList>>, DataFusionError> {
+fn wider(columns: &Columns, store: Arc<dyn ObjectStore>) -> Result<Option<Catalogs>, DataFusionError> {
     let ours = Columns::ours();
     let all = columns.join(&ours).map_err(|problems| DataFusionError::Plan(problems.join("; ")))?;
     // A lake's log may have them in another order than this program.
@@ -363,37 +373,35 @@ fn wider(
     Ok(Some(Arc::new(catalogs)))
 }
 
-/// Plans a question and starts it.
+/// Plans a question and starts it, with memory and disk of its own.
 async fn plan(
-    context: &SessionContext,
+    mut state: SessionState,
+    runtime: Arc<RuntimeEnv>,
     sql: &str,
     limits: &Limits,
     filters: &Filters,
     stop: &Stop,
 ) -> Result<SendableRecordBatchStream, QueryError> {
-    let state = context.state();
     let dialect = state.config_options().sql_parser.dialect;
     let statement = state.sql_to_statement(sql, &dialect).map_err(|e| from_planner(&e))?;
     let asked = state.resolve_table_references(&statement).map_err(|e| from_planner(&e))?;
-    register(context, &asked).await.map_err(|e| internal(&e))?;
-    let mut state = context.state();
+    register(&state, &asked).await.map_err(|e| internal(&e))?;
     let plan = state.statement_to_plan(statement).await.map_err(|e| from_planner(&e))?;
     guard::check(&plan)?;
     if seeks(&plan).map_err(|e| internal(&e))? {
         state.config_mut().options_mut().execution.parquet.pushdown_filters = true;
     }
-    let frame = DataFrame::new(state, plan);
-    let task = Arc::new(frame.task_ctx());
-    let plan = frame.create_physical_plan().await.map_err(|e| planning(&e, limits))?;
+    let plan = state.create_physical_plan(&plan).await.map_err(|e| planning(&e, limits))?;
+    let task = Arc::new(TaskContext::from(&state).with_runtime(runtime));
     let plan = narrow(plan, task.runtime_env().as_ref(), filters).await.map_err(|e| planning(&e, limits))?;
     stoppable(plan, stop).and_then(|plan| execute_stream(plan, task)).map_err(|e| planning(&e, limits))
 }
 
 /// Registers the views that a question names, or all when it asks what there is. Planning one view takes a moment, and most
 /// questions name one or two.
-async fn register(context: &SessionContext, asked: &[TableReference]) -> Result<(), DataFusionError> {
+async fn register(state: &SessionState, asked: &[TableReference]) -> Result<(), DataFusionError> {
     let everything = asked.iter().any(|table| table.schema() == Some("information_schema"));
-    let catalog = context.catalog(CATALOG).expect("made with the context");
+    let catalog = state.catalog_list().catalog(CATALOG).expect("made with the context");
     let shared = catalog.schema(SCHEMA).expect("made with the context");
     let named = |name| everything || asked.iter().any(|table| table.table() == name);
     if named(views::COLUMNS) {
@@ -402,7 +410,7 @@ async fn register(context: &SessionContext, asked: &[TableReference]) -> Result<
     for view in views::ALL {
         if named(view.name) && !shared.table_exist(view.name) {
             let sql = view.sql();
-            let plan = context.state().create_logical_plan(&sql).await?;
+            let plan = state.create_logical_plan(&sql).await?;
             register_once(&shared, view.name, Arc::new(ViewTable::new(plan, Some(sql))))?;
         }
     }
