@@ -1,11 +1,13 @@
-//! Which row groups may hold a row for which a filter is true, by the bloom filters of nested columns.
+//! Which row groups may hold a row for which a filter is true, by the bloom filters of ids and of nested columns.
 //!
 //! ```text
-//! file_accessed['path'] = '/etc/shadow'                                      the column, and the text that it must have
+//! session_id = '0193…'                                                       the column, and the text that it must have
+//! file_accessed['path'] = '/etc/shadow'                                      the same
 //! CASE kind WHEN … THEN connection_attempted['host_name'] ELSE … END = 'h'   any of the columns that the value may come from
 //! ```
-//! The engine asks the bloom filters of top-level columns by itself, and what people look for lies in sub-records: paths, hosts, programs
-//! ([`wk_store::layout::NEEDLES`]). A row group is left out when no column that a value may come from can hold it. What is not understood
+//! The engine asks the bloom filters of top-level columns by itself, and reads them anew for each question; most of what people look for lies in
+//! sub-records, whose filters it does not know: paths, hosts, programs ([`wk_store::layout::NEEDLES`]). Here both are asked, of filters that are
+//! kept, and then the engine asks none. A row group is left out when no column that a value may come from can hold it. What is not understood
 //! keeps everything in, and every row is still held against the filter.
 //!
 //! It is done on the plan as it will run: the engine takes members of sub-records out of filters before it asks a table for a scan, and only
@@ -24,7 +26,7 @@ use datafusion::datasource::source::DataSourceExec;
 use datafusion::execution::cache::cache_manager::FileMetadataCache;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::logical_expr::Operator;
-use datafusion::parquet::file::metadata::ParquetMetaData;
+use datafusion::parquet::file::metadata::{PageIndexPolicy, ParquetMetaData};
 use datafusion::physical_expr::expressions::{BinaryExpr, CaseExpr, Column, InListExpr, Literal};
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use datafusion::physical_plan::ExecutionPlan;
@@ -32,6 +34,9 @@ use futures::{StreamExt as _, stream};
 use object_store::{ObjectMeta, ObjectStore};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
+
+/// Top-level columns that have a bloom filter in every file.
+const IDS: [&str; 2] = ["record_id", "session_id"];
 
 /// Files whose bloom filters are asked for at once.
 const FILES_AT_ONCE: usize = 16;
@@ -47,20 +52,26 @@ pub(crate) async fn narrow(
 ) -> Result<Arc<dyn ExecutionPlan>> {
     let mut scans = Vec::new();
     plan.apply(|node| {
-        if let Some((config, needle)) = looking(node) {
-            scans.push((config.clone(), needle));
+        if let Some((config, source, needle)) = looking(node) {
+            scans.push((config.clone(), source.clone().with_bloom_filter_on_read(false), needle));
         }
         Ok(TreeNodeRecursion::Continue)
     })?;
     let footers = runtime.cache_manager.get_file_metadata_cache();
     let mut narrowed = VecDeque::new();
-    for (config, needle) in scans {
+    for (config, source, needle) in scans {
         let store = runtime.object_store(&config.object_store_url)?;
         let mut groups = Vec::new();
         for group in &config.file_groups {
             groups.push(needle.narrow(group, &*store, &footers, filters).await);
         }
-        narrowed.push_back(FileScanConfigBuilder::from(config).with_file_groups(groups).build());
+        // Without a file there is nothing to start a thread for.
+        groups.retain(|group| !group.is_empty());
+        if groups.is_empty() {
+            groups.push(FileGroup::default());
+        }
+        let config = FileScanConfigBuilder::from(config).with_source(Arc::new(source)).with_file_groups(groups);
+        narrowed.push_back(config.build());
     }
     // Scans are leaves, which both ways through a plan come to in the same order.
     plan.transform_up(|node| match looking(&node).and_then(|_| narrowed.pop_front()) {
@@ -71,15 +82,15 @@ pub(crate) async fn narrow(
 }
 
 /// The scan that a node is, and what it looks for, if a bloom filter could tell of that.
-fn looking(node: &Arc<dyn ExecutionPlan>) -> Option<(&FileScanConfig, Needle)> {
+fn looking(node: &Arc<dyn ExecutionPlan>) -> Option<(&FileScanConfig, &ParquetSource, Needle)> {
     let (config, source) = node.downcast_ref::<DataSourceExec>()?.downcast_to_file_source::<ParquetSource>()?;
-    Some((config, Needle::of(&source.filter()?)?))
+    Some((config, source, Needle::of(&source.filter()?)?))
 }
 
 /// A column within a file, by its path.
 type Path = Vec<String>;
 
-/// What has to hold of nested columns wherever a filter is true.
+/// What has to hold of ids and nested columns wherever a filter is true.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Asked {
     /// Nothing that is understood.
@@ -92,7 +103,7 @@ enum Asked {
     Holds { columns: BTreeSet<Path>, texts: BTreeSet<String> },
 }
 
-/// The texts that a filter looks for in nested columns.
+/// The texts that a filter looks for in ids and nested columns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Needle(Asked);
 
@@ -135,20 +146,30 @@ impl Needle {
         filters: &Filters,
         file: &ObjectMeta,
     ) -> Result<Vec<bool>> {
-        let footers = Some(Arc::clone(footers));
-        let metadata = DFParquetMetadata::new(store, file).with_file_metadata_cache(footers).fetch_metadata().await?;
+        let footer = |pages| {
+            let footer = DFParquetMetadata::new(store, file).with_file_metadata_cache(Some(Arc::clone(footers)));
+            footer.with_page_index_policy(Some(pages))
+        };
+        let metadata = footer(PageIndexPolicy::Skip).fetch_metadata().await?;
         let mut columns = BTreeSet::new();
         self.0.columns(&mut columns);
         let columns = indexes(&metadata, &columns);
         let wanted: Vec<usize> = columns.values().copied().collect();
         let filters = filters.of(store, file, &metadata, &wanted).await?;
-        let kept = filters.iter().map(|filters| {
-            // A column that the file does not have is null in every row.
-            self.0.may_hold(&|column: &Path, text: &str| {
-                columns.get(column).is_some_and(|index| filters.get(index).is_none_or(|filter| filter.check(text)))
+        let kept: Vec<bool> = filters
+            .iter()
+            .map(|filters| {
+                // A column that the file does not have is null in every row.
+                self.0.may_hold(&|column: &Path, text: &str| {
+                    columns.get(column).is_some_and(|index| filters.get(index).is_none_or(|filter| filter.check(text)))
+                })
             })
-        });
-        Ok(kept.collect())
+            .collect();
+        if kept.contains(&true) {
+            // The file will be read, and the engine does not keep the index of its pages unless it finds it kept.
+            footer(PageIndexPolicy::Optional).fetch_metadata().await?;
+        }
+        Ok(kept)
     }
 }
 
@@ -224,7 +245,7 @@ fn text(expr: &Arc<dyn PhysicalExpr>) -> Option<&str> {
     expr.downcast_ref::<Literal>()?.value().try_as_str().flatten()
 }
 
-/// Adds the nested columns that the text of an expression comes from; `false` when it may come from anywhere else.
+/// Adds the ids and nested columns that the text of an expression comes from; `false` when it may come from anywhere else.
 fn sources(expr: &Arc<dyn PhysicalExpr>, out: &mut BTreeSet<Path>) -> bool {
     if let Some(literal) = expr.downcast_ref::<Literal>() {
         // A null equals nothing.
@@ -235,7 +256,7 @@ fn sources(expr: &Arc<dyn PhysicalExpr>, out: &mut BTreeSet<Path>) -> bool {
         return values.all(|value| sources(value, out));
     }
     match member(expr) {
-        Some(path) if path.len() > 1 => {
+        Some(path) if path.len() > 1 || IDS.contains(&path[0].as_str()) => {
             out.insert(path);
             true
         }
@@ -296,6 +317,10 @@ mod tests {
         assert!(!reads(lit("/etc/passwd").eq(path()), &[shadow]));
         assert!(reads(path().in_list(vec![lit("/etc/passwd"), lit("/etc/shadow")], false), &[shadow]));
         assert!(!reads(path().in_list(vec![lit("/etc/passwd")], false), &[shadow]));
+        // An id, which is read as a view.
+        let session = || col("session_id").eq(lit(ScalarValue::Utf8View(Some("0193".into()))));
+        assert!(!reads(session(), &[("session_id", "0194")]));
+        assert!(reads(session().and(path().eq(lit("/etc/shadow"))), &[shadow, ("session_id", "0193")]));
         // Both, or one of them.
         let both = path().eq(lit("/etc/shadow")).and(held_or_tried().eq(lit("drop.example.org")));
         let one = path().eq(lit("/etc/shadow")).or(held_or_tried().eq(lit("drop.example.org")));

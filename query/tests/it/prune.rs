@@ -124,6 +124,23 @@ async fn scanned(lake: &Fixture, sql: &str) -> f64 {
 }
 
 #[tokio::test]
+async fn an_id_is_looked_for_where_it_may_be() {
+    let lake = Fixture::new(40, Config::default()).await;
+    let of =
+        |session: &str| format!("SELECT occurred_at, kind FROM records WHERE session_id = '{session}' ORDER BY seq");
+    // Within the bounds that the table's log has of the files.
+    let (there, absent) = (of(&session_name(17)), of(&format!("{}0", session_name(17))));
+    let rows = lake.rows(&there).await.unwrap();
+    assert!(!rows.is_empty());
+    for _ in 0..2 {
+        assert!(scanned(&lake, &there).await > 0.0);
+        assert_eq!(scanned(&lake, &absent).await, 0.0);
+        assert_eq!(lake.rows(&there).await.unwrap(), rows);
+        assert_eq!(lake.rows(&absent).await.unwrap(), Vec::<Vec<String>>::new());
+    }
+}
+
+#[tokio::test]
 async fn a_needle_in_a_sub_record_is_looked_for_where_it_may_be() {
     let lake = Fixture::new(40, Config::default()).await;
     lake.keeper.lock().await.commit(agents::stray(50, START)).await;
