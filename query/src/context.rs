@@ -10,7 +10,7 @@ use crate::needle::narrow;
 use crate::records::{Pinned, Records, STORE};
 use crate::rolled;
 use crate::schema::{file_schema, viewed};
-use crate::seek::seeks;
+use crate::seek::{NarrowFirst, seeks, straight};
 use crate::stop::{Stop, stoppable};
 use crate::views;
 use arrow::array::RecordBatch;
@@ -23,6 +23,7 @@ use datafusion::execution::object_store::DefaultObjectStoreRegistry;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::optimizer::Optimizer;
 use datafusion::physical_plan::execute_stream;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::StreamExt as _;
@@ -341,8 +342,13 @@ fn context(lake: &Lake, config: &Config, threads: usize) -> Result<SessionContex
     runtime
         .register_object_store(&STORE.parse().map_err(|e| DataFusionError::External(Box::new(e)))?, Arc::clone(&store));
 
-    let state =
-        SessionStateBuilder::new_with_default_features().with_config(settings).with_runtime_env(runtime).build();
+    let mut rules = Optimizer::new().rules;
+    rules.insert(0, Arc::new(NarrowFirst::default()));
+    let state = SessionStateBuilder::new_with_default_features()
+        .with_config(settings)
+        .with_runtime_env(runtime)
+        .with_optimizer_rules(rules)
+        .build();
     let context = SessionContext::new_with_state(state);
     guard::disarm(&context)?;
     context.register_udf(views::ordinals());
@@ -389,7 +395,11 @@ async fn plan(
     let plan = state.statement_to_plan(statement).await.map_err(|e| from_planner(&e))?;
     guard::check(&plan)?;
     if seeks(&plan).map_err(|e| internal(&e))? {
-        state.config_mut().options_mut().execution.parquet.pushdown_filters = true;
+        let options = state.config_mut().options_mut();
+        options.execution.parquet.pushdown_filters = true;
+        if straight(&plan).map_err(|e| internal(&e))? {
+            options.optimizer.max_passes = 1;
+        }
     }
     let plan = state.create_physical_plan(&plan).await.map_err(|e| planning(&e, limits))?;
     let task = Arc::new(TaskContext::from(&state).with_runtime(runtime));
