@@ -370,6 +370,6 @@ async fn assign(
         AssignError::Read(error) => error.disposition(),
         AssignError::Brokers(_) => Disposition::Stop,
     };
-    let reader = until_answered(cancel, disposition, || Reader::assign(brokers, &starts)).await;
+    let reader = until_answered(cancel, disposition, || Reader::assign_eager(brokers, &starts)).await;
     Ok(reader.transpose()?)
 }

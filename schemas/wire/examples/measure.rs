@@ -36,7 +36,14 @@ async fn measure(brokers: &Brokers, count: usize) -> Result<(), Failure> {
     latency(brokers).await?;
     let topic = new_topic(brokers).await?;
     write(brokers, &topic, count).await?;
-    read(brokers, &topic, count).await?;
+    read("read", Reader::assign(brokers, &[(&topic, 0, 0)]).await?, count).await?;
+    let mut all = vec![topic.clone()];
+    for _ in 0..4 {
+        all.push(new_topic(brokers).await?);
+    }
+    let all: Vec<(&str, i32, i64)> = all.iter().map(|topic| (topic.as_str(), 0, 0)).collect();
+    read("of five topics", Reader::assign(brokers, &all).await?, count).await?;
+    read("the same, eager", Reader::assign_eager(brokers, &all).await?, count).await?;
     read_raw(brokers, &topic, count)
 }
 
@@ -88,16 +95,15 @@ async fn write(brokers: &Brokers, topic: &str, count: usize) -> Result<(), Failu
     Ok(())
 }
 
-async fn read(brokers: &Brokers, topic: &str, count: usize) -> Result<(), Failure> {
+async fn read(what: &str, mut reader: Reader, count: usize) -> Result<(), Failure> {
     let start = Instant::now();
-    let mut reader = Reader::assign(brokers, &[(topic, 0, 0)]).await?;
     let (mut seen, mut batches) = (0, 0);
     while seen < count {
         seen += reader.next_batch(10_000, Duration::from_secs(5)).await?.len();
         batches += 1;
     }
-    rate("read", count, start);
-    println!("{:>14}: {} messages", "batch", count / batches.max(1));
+    rate(what, count, start);
+    println!("{:>16}: {} messages", "batch", count / batches.max(1));
     Ok(())
 }
 
@@ -107,6 +113,8 @@ fn read_raw(brokers: &Brokers, topic: &str, count: usize) -> Result<(), Failure>
         .set("bootstrap.servers", &brokers.bootstrap)
         .set("group.id", "measure")
         .set("enable.auto.commit", "false")
+        // A queue that is full is looked at again after this; after the default of a second it has long run empty.
+        .set("fetch.queue.backoff.ms", "2")
         .create()?;
     let mut start_at = TopicPartitionList::new();
     start_at.add_partition_offset(topic, 0, Offset::Beginning)?;
@@ -141,11 +149,11 @@ fn rand_suffix() -> u32 {
 
 fn rate(what: &str, count: usize, start: Instant) {
     let seconds = start.elapsed().as_secs_f64();
-    println!("{what:>14}: {:.0} messages/s", count as f64 / seconds);
+    println!("{what:>16}: {:.0} messages/s", count as f64 / seconds);
 }
 
 fn print(what: &str, times: &mut [Duration]) {
     times.sort_unstable();
     let ms = |part: usize| times[times.len() * part / 1000].as_secs_f64() * 1e3;
-    println!("{what:>14}: p50 {:.2} ms, p99 {:.2} ms, p99.9 {:.2} ms", ms(500), ms(990), ms(999));
+    println!("{what:>16}: p50 {:.2} ms, p99 {:.2} ms, p99.9 {:.2} ms", ms(500), ms(990), ms(999));
 }
