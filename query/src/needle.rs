@@ -34,9 +34,7 @@ use futures::{StreamExt as _, stream};
 use object_store::{ObjectMeta, ObjectStore};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-
-/// Top-level columns that have a bloom filter in every file.
-const IDS: [&str; 2] = ["record_id", "session_id"];
+use wk_store::layout::IDS;
 
 /// Files whose bloom filters are asked for at once.
 const FILES_AT_ONCE: usize = 16;

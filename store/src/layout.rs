@@ -37,6 +37,9 @@ use std::sync::Arc;
 use uuid::Uuid;
 use wk_schemas::{Digest, Kind, Schema, Timestamp, Topic};
 
+/// Columns of ids, each with a bloom filter in every file.
+pub const IDS: [&str; 2] = ["record_id", "session_id"];
+
 /// Columns in which people look for one value among very many: paths, host names, addresses, programs.
 ///
 /// In a file that a compaction wrote each has a bloom filter. A filter is made for as many values as there are records of the kind, and the
@@ -227,8 +230,9 @@ fn properties(of: &Schema, schema: &SchemaRef, stats: &Stats, sessions: usize, o
         .set_offset_index_disabled(small)
         .set_sorting_columns(Some(sorting.collect()))
         .set_key_value_metadata(Some(schema_metadata(of)));
-    builder = bloom(builder, ColumnPath::from("record_id"), rows);
-    builder = bloom(builder, ColumnPath::from("session_id"), sessions);
+    for (id, distinct) in IDS.into_iter().zip([rows, sessions]) {
+        builder = bloom(builder, ColumnPath::from(id), distinct);
+    }
     let needles = NEEDLES.iter().filter(|_| order == Order::Session);
     for ((kind, path), rows) in
         needles.filter_map(|needle| Some((needle, stats.kinds.get(&KindName::Known(needle.0))?)))
