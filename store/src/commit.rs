@@ -14,7 +14,8 @@ use crate::rows::{self, Decoder, Encoder, Row, RowsError};
 use crate::stats::{self, Stats};
 use arrow::array::RecordBatch;
 use bytes::Bytes;
-use std::collections::{BTreeMap, HashSet};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use uuid::Uuid;
 use wk_schemas::{Digest, Schema, Timestamp};
@@ -155,28 +156,57 @@ pub const fn text_bytes(files: usize, partitions: usize, pairs: usize) -> usize 
 ///
 /// A file has the columns of every kind that is in it, for every row of it: among others of its kind alone a row is written, read and proven sooner.
 fn piles(rows: Vec<Row>, partitions: usize) -> Vec<Vec<Row>> {
-    let mut kinds: BTreeMap<_, BTreeMap<usize, usize>> = BTreeMap::new();
-    let of = |row: &Row| (layout::day_number(row.recorded_at), row.schema.fingerprint().0);
+    // There are many rows and few sorts of them: a row's is looked for among all, and nothing of it is hashed.
+    let mut sorts: Vec<Sort> = Vec::new();
+    let mut counts: Vec<usize> = Vec::new();
+    let mut of = Vec::with_capacity(rows.len());
     for row in &rows {
-        *kinds.entry(of(row)).or_default().entry(row.kind_index()).or_default() += 1;
+        let sort = Sort::of(row);
+        let at = sorts.iter().position(|known| *known == sort).unwrap_or_else(|| {
+            sorts.push(sort);
+            counts.push(0);
+            sorts.len() - 1
+        });
+        counts[at] += 1;
+        of.push(at);
     }
     // The largest first, as many as the commit's text has room for.
+    let together = sorts.iter().map(Sort::together).collect::<BTreeSet<_>>().len();
     let fits = |files: usize| text_bytes(files, partitions, files * partitions) <= TEXT_BYTES_MAX;
-    let mut many: Vec<_> = kinds
-        .iter()
-        .flat_map(|(pile, kinds)| kinds.iter().map(move |(kind, rows)| (*rows, *pile, *kind)))
-        .filter(|(rows, ..)| *rows >= layout::ONE_KIND_ROWS)
-        .collect();
-    many.sort_unstable_by(|a, b| b.cmp(a));
-    let room = (0..many.len()).take_while(|more| fits(kinds.len() + more + 1)).count();
-    let apart: HashSet<_> = many.into_iter().take(room).map(|(_, pile, kind)| (pile, kind)).collect();
+    let mut many: Vec<usize> = (0..sorts.len()).filter(|at| counts[*at] >= layout::ONE_KIND_ROWS).collect();
+    many.sort_unstable_by_key(|at| Reverse((counts[*at], sorts[*at])));
+    let room = (0..many.len()).take_while(|more| fits(together + more + 1)).count();
+    let apart = &many[..room];
+    let file = |at: usize| (sorts[at].together(), apart.contains(&at).then_some(sorts[at].kind));
 
-    let mut piles: BTreeMap<_, Vec<Row>> = BTreeMap::new();
-    for row in rows {
-        let (pile, kind) = (of(&row), row.kind_index());
-        piles.entry((pile, apart.contains(&(pile, kind)).then_some(kind))).or_default().push(row);
+    let files: Vec<_> = (0..sorts.len()).map(file).collect::<BTreeSet<_>>().into_iter().collect();
+    let place = |at| files.binary_search(&file(at)).expect("it is one of them");
+    let places: Vec<usize> = (0..sorts.len()).map(place).collect();
+    let mut piles: Vec<Vec<Row>> = files.iter().map(|_| Vec::new()).collect();
+    for (row, at) in rows.into_iter().zip(of) {
+        piles[places[at]].push(row);
     }
-    piles.into_values().collect()
+    piles
+}
+
+/// What of a row says which file it goes into.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Sort {
+    day: i64,
+    kind: usize,
+    schema: Digest,
+}
+
+impl Sort {
+    fn of(row: &Row) -> Self {
+        let day = layout::day_number(row.recorded_at);
+        Self { day, kind: row.kind_index(), schema: row.schema.fingerprint() }
+    }
+
+    /// What rows of one file have in common, whatever their kinds.
+    const fn together(&self) -> (i64, Digest) {
+        (self.day, self.schema)
+    }
 }
 
 fn check(rows: &[Row], ranges: &[Range]) -> Result<(), PrepareError> {

@@ -68,6 +68,7 @@ pub(crate) fn gather(rows: &[Row]) -> (Stats, usize) {
     let mut held: BTreeMap<Source, Held> = BTreeMap::new();
     // Sessions are few and rows are many: each is compared once.
     let mut sessions = HashSet::new();
+    let mut last: &[u8] = &[];
     for row in rows {
         *kinds.entry(row.kind_name()).or_default() += 1;
         let source = Source { topic: row.topic, partition: row.partition };
@@ -75,7 +76,11 @@ pub(crate) fn gather(rows: &[Row]) -> (Stats, usize) {
         entry.first = entry.first.min(row.offset);
         entry.last = entry.last.max(row.offset);
         entry.rows += 1;
-        sessions.insert(row.session_bytes());
+        let session = row.session_bytes();
+        if session != last || session.is_empty() {
+            sessions.insert(session);
+        }
+        last = session;
     }
     let text = |session: &[u8]| str::from_utf8(session).expect("a proven record's session is a text").to_owned();
     let (first, last) = bounds(sessions.iter().copied());

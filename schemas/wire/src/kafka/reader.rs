@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use futures::FutureExt as _;
+use futures::{FutureExt as _, StreamExt as _};
 use rdkafka::consumer::{Consumer as _, ConsumerContext, StreamConsumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
@@ -192,8 +192,10 @@ pub(super) fn drain<C: ConsumerContext + 'static>(
     copies: &mut Copies,
     ready: &mut VecDeque<Message>,
 ) -> Option<KafkaError> {
+    // One stream for all: each takes its place among those who are woken.
+    let mut messages = consumer.stream();
     while ready.len() < max {
-        match consumer.recv().now_or_never() {
+        match messages.next().now_or_never().flatten() {
             None => break,
             Some(Ok(message)) => ready.push_back(copies.take(&message)),
             Some(Err(source)) => return Some(source),
