@@ -6,13 +6,15 @@ use crate::{parts, services, show};
 use anyhow::Context as _;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{ErrorKind, Write as _};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use wk_store::Lake;
 use wk_store::merkle::proof::prove;
 use wk_store::merkle::verifier_key;
 use wk_store::merkle::witness::WitnessKey;
-use wk_store::verify::{self, Report, Scope};
+use wk_store::verify::{self, Notebook, Report, Scope};
 
 /// The arguments of `wk verify`.
 #[derive(Debug, Default, Args)]
@@ -23,6 +25,10 @@ pub(crate) struct Options {
     /// A checkpoint that was kept outside the lake: shows what was cut off or changed since.
     #[arg(long, value_name = "FILE")]
     against: Option<PathBuf>,
+    /// Notes in this file what is found whole, and reads of it no more than whether it is the same bytes the next time. Keep it as you keep a
+    /// checkpoint: where nobody who writes to the lake can write.
+    #[arg(long, value_name = "FILE", conflicts_with = "part")]
+    notebook: Option<PathBuf>,
     /// Checks the records of one UTC day only: 2026-11-21.
     #[arg(long, value_name = "DAY", group = "part")]
     day: Option<String>,
@@ -83,12 +89,20 @@ async fn check(settings: &Settings, options: &Options, against: Option<String>) 
     }
     let verify_options =
         verify::Options { against, scope: scope.clone(), witnesses: options.witness.clone(), approvers };
-    let report = verify::verify(&files, &key, &verify_options, |progress| {
+    let progress = |progress: verify::Progress| {
         bar.set_length(progress.of);
         bar.set_position(progress.commits);
         bar.set_message(format!("{} records", progress.records));
-    })
-    .await?;
+    };
+    let report = match &options.notebook {
+        None => verify::verify(&files, &key, &verify_options, progress).await?,
+        Some(path) => {
+            let mut notebook = read_notebook(path)?;
+            let report = verify::verify_with(&mut notebook, &files, &key, &verify_options, progress).await?;
+            write_notebook(path, &notebook)?;
+            report
+        }
+    };
     bar.finish_and_clear();
     if let (Scope::Record { source, offset }, Some(folder)) = (scope, &options.proof) {
         let (proof, record) = prove(&Lake::open_on(files).await?, source, offset).await?;
@@ -102,6 +116,33 @@ async fn check(settings: &Settings, options: &Options, against: Option<String>) 
         eprintln!("the proof is in {}", folder.display());
     }
     Ok(report)
+}
+
+/// What an earlier verification noted; nothing when there was none.
+fn read_notebook(path: &Path) -> anyhow::Result<Notebook> {
+    let text = match std::fs::read_to_string(path) {
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Notebook::default()),
+        read => read.with_context(|| format!("failed to read the notebook `{}`", path.display()))?,
+    };
+    Notebook::read(&text).with_context(|| {
+        format!(
+            "`{}` is no notebook of a verification, or not whole; without it everything is read anew",
+            path.display()
+        )
+    })
+}
+
+/// Puts the notebook in the place of the one before it, in one step.
+fn write_notebook(path: &Path, notebook: &Notebook) -> anyhow::Result<()> {
+    let mut new = path.to_owned().into_os_string();
+    new.push(".new");
+    let write = || {
+        let mut file = File::create(&new)?;
+        file.write_all(notebook.to_json().as_bytes())?;
+        file.sync_all()?;
+        std::fs::rename(&new, path)
+    };
+    write().with_context(|| format!("failed to write the notebook `{}`", path.display()))
 }
 
 /// The part of the lake that the options name.

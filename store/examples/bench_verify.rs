@@ -1,7 +1,8 @@
 //! How fast a lake is verified, and one record proven: `bench_verify [records] [records per commit]`.
 //!
-//! Run it with `--release`. It commits typical records to a lake in a temporary folder, verifies all of it, and prints records per second of
-//! wall time and of processor time (all threads together, so that is the speed of one core), then the parts of the way on one thread.
+//! Run it with `--release`. It commits typical records to a lake in a temporary folder, verifies all of it, noting what is whole and again with what was
+//! noted, and prints records per second of wall time and of processor time (all threads together, so that is the speed of one core), then the parts of the
+//! way on one thread.
 
 #[path = "../../ingest/src"]
 #[expect(unreachable_pub, dead_code, reason = "the generator belongs to another crate")]
@@ -23,7 +24,7 @@ use wk_store::merkle::blocks::path;
 use wk_store::merkle::proof::{Placed, RecordProof, prove};
 use wk_store::merkle::records::record_leaf;
 use wk_store::rows::Encoder;
-use wk_store::verify::{Options, Scope, verify};
+use wk_store::verify::{Notebook, Options, Scope, verify, verify_with};
 use wk_store::{Commit, Lake, Range, Row, Source, Writer};
 
 /// As `wk` does.
@@ -50,15 +51,24 @@ async fn main() {
     let bytes: u64 = lake.snapshot().files.iter().map(|file| file.size).sum();
     println!("{records} records, {} files, {} MiB, {per_commit} per commit", lake.snapshot().files.len(), bytes >> 20);
 
-    let (begun, spent) = (now(), processor());
-    let report = verify(lake.files(), &key.verifying_key(), &Options::default(), |_| {}).await.expect("it can be read");
-    let (wall, cpu) = (begun.elapsed(), processor() - spent);
-    assert!(report.is_valid(), "{report}");
-    println!(
-        "verify          {:9.0} k records/s wall, {:9.0} k records/s of one core",
-        rate(records, wall),
-        rate(records, cpu)
-    );
+    let mut notebook = Notebook::default();
+    for name in ["verify", "with a notebook", "again"] {
+        let (files, key, options) = (lake.files(), key.verifying_key(), Options::default());
+        let (begun, spent) = (now(), processor());
+        let report = if name == "verify" {
+            verify(files, &key, &options, |_| {}).await
+        } else {
+            verify_with(&mut notebook, files, &key, &options, |_| {}).await
+        };
+        let (wall, cpu, report) = (begun.elapsed(), processor() - spent, report.expect("it can be read"));
+        assert!(report.is_valid(), "{report}");
+        println!(
+            "{name:<15} {:9.0} k records/s wall, {:9.0} k records/s of one core",
+            rate(records, wall),
+            rate(records, cpu)
+        );
+    }
+    println!("the notebook has {} KiB", notebook.to_json().len() >> 10);
     stages(lake);
 
     whole_file(lake);

@@ -67,3 +67,42 @@ fn publishing_to_nobody_and_to_somebody_who_is_not_there_is_said() {
     assert!(kept.path().join("checkpoint").is_file());
     assert!(installation.wk(["verify"]).output().unwrap().status.success());
 }
+
+#[test]
+fn what_a_notebook_knows_is_not_read_again_and_hides_nothing() {
+    let (dir, installation, workspace) = place();
+    assert!(installation.run(&[], &workspace, ["true"]).status.success());
+    let notebook = dir.path().join("notebook.json");
+    let verify = |code| {
+        let done = installation.wk(["verify", "--json", "--notebook", notebook.to_str().unwrap()]).output().unwrap();
+        let said = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert_eq!(done.status.code(), Some(code), "{said}{}", String::from_utf8_lossy(&done.stdout));
+        (serde_json::from_slice::<Value>(&done.stdout).unwrap_or_default(), said)
+    };
+    let (first, _) = verify(0);
+    assert_eq!(first["noted"], 0);
+    let (again, _) = verify(0);
+    assert_eq!((&again["noted"], &again["records"]), (&first["records"], &first["records"]));
+    assert!(installation.run(&[], &workspace, ["true"]).status.success());
+    let (more, _) = verify(0);
+    assert_eq!(more["noted"], first["records"]);
+    assert!(more["records"].as_u64() > first["records"].as_u64());
+
+    let lake = installation.data().join("lake/records");
+    let day =
+        std::fs::read_dir(lake).unwrap().map(|e| e.unwrap().path()).find(|p| p.display().to_string().contains("day="));
+    let file = std::fs::read_dir(day.unwrap()).unwrap().next().unwrap().unwrap().path();
+    let mut bytes = std::fs::read(&file).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&file, bytes).unwrap();
+    let (bent, _) = verify(1);
+    assert!(bent["findings"].to_string().contains("the commit says"), "{bent}");
+
+    std::fs::write(&notebook, "{").unwrap();
+    let (_, said) = verify(2);
+    assert!(
+        said.contains("is no notebook of a verification, or not whole; without it everything is read anew"),
+        "{said}"
+    );
+}

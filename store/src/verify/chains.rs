@@ -4,13 +4,17 @@
 //! sides of it, a late record has to fit between them and a note has to say that it was replayed, and what is still open at the end is
 //! reported.
 
-use super::file::{Offset, Seen};
+use super::file::Offset;
+use super::notebook::Noted;
 use super::removed::place;
 use super::report::{Class, Finding, Report};
 use super::scope::Scope;
+use super::seen::{InOrder, Seen};
+use crate::lake::Version;
 use crate::offsets::Source;
 use crate::retention::{Span, Standing};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use wk_schemas::{Digest, Kind, RecordId, Timestamp, Topic};
 
@@ -35,6 +39,8 @@ pub(super) struct Chains {
     newest: Timestamp,
     /// Records that came after their successor: their place, in words too, their chain and their seq.
     late: Vec<(Source, i64, String, i64)>,
+    /// From the commit that has a record to the one in which it comes again.
+    repeated: Vec<RangeInclusive<Version>>,
     /// Places that notes of replays name.
     replayed: BTreeSet<(Source, i64)>,
     /// Sessions of which removals have taken records.
@@ -50,7 +56,7 @@ struct Session {
     chains: Vec<Chain>,
     started: bool,
     ended: bool,
-    /// The newest record of the shim: time of the log, place and seq.
+    /// The newest record of the shim, by [`Seen::newest`].
     last: Option<(Timestamp, Offset, i64)>,
 }
 
@@ -63,6 +69,8 @@ struct Chain {
     occurred_at: Timestamp,
     clock_moved: bool,
     recent: VecDeque<Digest>,
+    /// With which seq it goes on in which commit.
+    commits: Vec<(i64, Version)>,
     /// What has not come yet, by the first seq.
     gaps: BTreeMap<i64, Gap>,
 }
@@ -90,30 +98,21 @@ impl Chains {
         }
     }
 
-    /// Takes the records of one commit, in the order of their offsets.
-    pub(super) fn follow(&mut self, seen: &[Seen], report: &mut Report) {
-        for record in seen {
+    /// Takes the records of one commit, in the order of their offsets. Whether there is nothing about them: each follows the one before it.
+    pub(super) fn follow(&mut self, version: Version, seen: &InOrder, report: &mut Report) -> bool {
+        let mut plain = true;
+        for record in seen.iter() {
             self.newest = self.newest.max(record.recorded_at);
-            self.replayed.extend(record.replayed);
-            if let Some(names) = &record.names {
-                let (id, evidence) = names.as_ref();
+            self.replayed.extend(record.replayed());
+            if let Some((id, evidence)) = record.rare.as_ref().and_then(|rare| rare.names.as_ref()) {
                 self.ids.insert(*id);
                 self.evidence.extend(evidence.iter().map(|id| (*id, record.place())));
             }
-            if !self.sessions.contains_key(&record.session) {
-                self.sessions.insert(Arc::clone(&record.session), Session::default());
-            }
-            let session = self.sessions.get_mut(&record.session).expect("it was put there just now");
-            session.note(record);
-            let at = session.chains.iter().position(|c| c.topic == record.source.topic && c.writer == record.writer);
-            let chain = match at {
-                Some(at) => &mut session.chains[at],
-                None => {
-                    report.chains += 1;
-                    session.chains.push(Chain::begin(record, self.anywhere));
-                    session.chains.last_mut().expect("it was put there just now")
-                }
-            };
+            let session = self.sessions.entry(Arc::clone(&record.session)).or_default();
+            session.note(record.kind == Kind::SessionStarted, record.kind == Kind::SessionEnded, record.newest());
+            let begin = || Chain::begin(record, self.anywhere);
+            let chain = session.chain(record.source.topic, &record.writer, begin, report);
+            chain.reach(version);
             let mut add = |class, what| {
                 let chain = format!("session {} writer {}", record.session, record.writer);
                 report.findings.push(Finding::new(class, what).record(record.place()).chain(chain));
@@ -121,20 +120,56 @@ impl Chains {
             if let Some(what) = chain.clock(record) {
                 add(Class::Notice, what);
             }
+            let gaps = chain.gaps.len();
             let late = chain.gap_of(record.seq).is_some();
             if late {
                 let chain = format!("session {} writer {}", record.session, record.writer);
                 self.late.push((record.source, record.offset, chain, record.seq));
             }
             match chain.take(record) {
-                Taken::Follows => report.chained_records += 1,
-                Taken::Again => report.duplicates += 1,
+                Taken::Follows => {
+                    report.chained_records += 1;
+                    plain &= !late && chain.gaps.len() == gaps;
+                }
+                Taken::Again => {
+                    report.duplicates += 1;
+                    plain = false;
+                    self.repeated.push(chain.commit_of(record.seq)..=version);
+                }
                 Taken::Breaks(class, what) => {
                     report.chained_records += 1;
                     add(class, what);
                 }
             }
         }
+        plain
+    }
+
+    /// Takes what was noted of a commit. Whether it fits; where it does not, everything has to be read.
+    pub(super) fn join(&mut self, version: Version, noted: &Noted, report: &mut Report) -> bool {
+        self.newest = self.newest.max(noted.newest().unwrap_or(self.newest));
+        self.replayed.extend(noted.replayed());
+        noted.runs().iter().all(|run| {
+            let span = &run.span;
+            let (Some(before), Some(last)) = (Digest::from_hex(&span.before), Digest::from_hex(&span.last)) else {
+                return false;
+            };
+            let session = self.sessions.entry(span.session.as_str().into()).or_default();
+            session.note(run.begins, run.ends, run.newest());
+            let begin = || Chain::new(span.topic, span.writer.as_str().into(), run.occurred_at());
+            let chain = session.chain(span.topic, &span.writer, begin, report);
+            chain.reach(version);
+            let fits = (chain.next_seq, chain.last) == (span.first, before);
+            (chain.next_seq, chain.last, chain.occurred_at) = (span.next, last, run.occurred_at());
+            chain.recent.clear();
+            report.chained_records += u64::try_from(span.next - span.first).unwrap_or(0);
+            fits
+        })
+    }
+
+    /// Commits in which there are records that came again, up to those in which they did.
+    pub(super) fn repeated(&mut self) -> Vec<RangeInclusive<Version>> {
+        std::mem::take(&mut self.repeated)
     }
 
     /// Takes what a removal took: it closes the gaps that it has left.
@@ -211,15 +246,22 @@ impl Chains {
 }
 
 impl Session {
-    fn note(&mut self, record: &Seen) {
-        match record.kind {
-            Kind::SessionStarted => self.started = true,
-            Kind::SessionEnded => self.ended = true,
-            _ => {}
-        }
-        if record.source.topic == Topic::Events && self.last.as_ref().is_none_or(|(at, ..)| *at <= record.recorded_at) {
-            self.last = Some((record.recorded_at, (record.source, record.offset), record.seq));
-        }
+    /// Takes what there is to say of it, and the newest of some records of one chain.
+    fn note(&mut self, started: bool, ended: bool, newest: Option<(Timestamp, Offset, i64)>) {
+        self.started |= started;
+        self.ended |= ended;
+        self.last = self.last.max(newest.filter(|(_, (source, _), _)| source.topic == Topic::Events));
+    }
+
+    /// The chain of a writer, begun if there is none.
+    fn chain(&mut self, topic: Topic, writer: &str, begin: impl FnOnce() -> Chain, report: &mut Report) -> &mut Chain {
+        let at = self.chains.iter().position(|chain| chain.topic == topic && *chain.writer == *writer);
+        let at = at.unwrap_or_else(|| {
+            report.chains += 1;
+            self.chains.push(begin());
+            self.chains.len() - 1
+        });
+        &mut self.chains[at]
     }
 }
 
@@ -230,18 +272,37 @@ enum Taken {
 }
 
 impl Chain {
-    fn begin(record: &Seen, anywhere: bool) -> Self {
-        let (next_seq, last) = if anywhere { (record.seq, record.prev_digest) } else { (0, Digest::ZERO) };
+    /// A chain from its first record on.
+    fn new(topic: Topic, writer: Arc<str>, occurred_at: Timestamp) -> Self {
         Self {
-            topic: record.source.topic,
-            writer: Arc::clone(&record.writer),
-            next_seq,
-            last,
-            occurred_at: record.occurred_at,
+            topic,
+            writer,
+            next_seq: 0,
+            last: Digest::ZERO,
+            occurred_at,
             clock_moved: false,
             recent: VecDeque::new(),
+            commits: Vec::new(),
             gaps: BTreeMap::new(),
         }
+    }
+
+    fn begin(record: &Seen, anywhere: bool) -> Self {
+        let chain = Self::new(record.source.topic, Arc::clone(&record.writer), record.occurred_at);
+        if anywhere { Self { next_seq: record.seq, last: record.prev_digest, ..chain } } else { chain }
+    }
+
+    /// Goes on in a commit.
+    fn reach(&mut self, version: Version) {
+        if self.commits.last().is_none_or(|(_, last)| *last != version) {
+            self.commits.push((self.next_seq, version));
+        }
+    }
+
+    /// The commit that has a seq, of those before the next.
+    fn commit_of(&self, seq: i64) -> Version {
+        let after = self.commits.partition_point(|(first, _)| *first <= seq);
+        self.commits[after.saturating_sub(1)].1
     }
 
     /// Whether the writer's clock was moved, said once for each chain.

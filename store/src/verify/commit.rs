@@ -1,26 +1,32 @@
 //! One commit: its text, its ranges, its files.
 
 use super::arrangement;
-use super::file::{self, Seen};
+use super::file;
+use super::notebook::Noted;
 use super::report::{Class, Finding};
 use super::scope::Scope;
+use super::seen::{InOrder, Seen};
 use crate::delta::{self, Action, Add, Provenance};
 use crate::files::{Files, FilesError};
 use crate::lake::{DataFile, commit_path};
+use crate::merkle::tree::leaf_hash;
 use crate::offsets::Range;
 use crate::retention::Acts;
+use bytes::Bytes;
 use object_store::path::Path as ObjectPath;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use wk_schemas::Schema;
+use wk_schemas::{Digest, Schema};
 
 /// What a commit and its files hold.
 #[derive(Debug, Default)]
 pub(super) struct Checked {
     pub(super) version: u64,
+    /// Its leaf in the Merkle log.
+    pub(super) leaf: Digest,
     pub(super) ranges: Vec<Range>,
-    /// The records of its files that are in the scope, in the order of their offsets.
-    pub(super) seen: Vec<Seen>,
+    /// The records of its files that are in the scope.
+    pub(super) seen: InOrder,
     /// Records read, those of files in the scope that are not in it themselves included.
     pub(super) read: u64,
     pub(super) valid_files: u64,
@@ -38,22 +44,26 @@ pub(super) struct Checked {
     pub(super) removed: Vec<String>,
     /// Records read in files that rearrange.
     pub(super) rearranged: u64,
+    /// What was noted of its files, when they are the same bytes as then.
+    pub(super) noted: Option<Noted>,
     /// What it says; `None` when it is not there or not readable.
     pub(super) actions: Option<Vec<Action>>,
     pub(super) findings: Vec<Finding>,
 }
 
-/// Checks one commit and those of its files that the scope needs.
+/// Checks one commit and those of its files that the scope needs; of what is noted of it, only whether the bytes are the same.
 pub(super) async fn check(
     files: Files,
     version: u64,
     scope: Arc<Scope>,
     acts: Arc<Acts>,
+    noted: Option<&Noted>,
 ) -> Result<Checked, FilesError> {
     let mut checked = Checked { version, ..Checked::default() };
     // That the commit is there, and whether its bytes are the signed ones, was found out before.
     let Some(bytes) = files.get(&commit_path(version)).await? else { return Ok(checked) };
     let mut invalid = |what: String| checked.findings.push(Finding::new(Class::Invalid, what).commit(version));
+    let leaf = leaf_hash(&bytes);
     let actions = match delta::read(&bytes) {
         Ok(actions) => actions,
         Err(e) => {
@@ -117,19 +127,34 @@ pub(super) async fn check(
     checked.rearranges = arrangement.is_some();
     let removed = |file: &DataFile| acts.removed(&file.day, file.version).is_some();
     checked.gone = adds.iter().filter(|file| removed(file)).cloned().collect();
+    checked.leaf = leaf;
     if checked.rearranges && !checked.gone.is_empty() {
+        return Ok(checked);
+    }
+    if let Some(noted) = noted.filter(|noted| checked.gone.is_empty() && noted.leaf == leaf.to_hex()) {
+        checked.valid_files = noted.files;
+        checked.read = noted.records;
+        checked.rearranged = noted.rearranged;
+        checked.noted = Some(noted.clone());
+        for file in adds {
+            if let Some((file, bytes)) = there(&files, file, &mut checked).await? {
+                let other = blocking(&file.path.clone(), move || file::other_bytes(&file, &bytes)).await?;
+                checked.findings.extend(other);
+            }
+        }
         return Ok(checked);
     }
     if let Some(said) = arrangement {
         arrangement::check(&files, said, &scope, &mut checked).await?;
         return Ok(checked);
     }
+    let mut seen = Vec::new();
     for file in adds {
         if scope.has_file(&file) && !removed(&file) {
-            read_file(&files, file, &scope, &mut checked).await?;
+            seen.extend(read_file(&files, file, &scope, &mut checked).await?);
         }
     }
-    checked.seen.sort_by_key(|s| (s.source, s.offset));
+    checked.seen = InOrder::of(seen);
     Ok(checked)
 }
 
@@ -138,27 +163,40 @@ fn delta_rows(add: &Add) -> Option<u64> {
     serde_json::from_str::<serde_json::Value>(add.stats.as_deref()?).ok()?["numRecords"].as_u64()
 }
 
-async fn read_file(files: &Files, file: DataFile, scope: &Arc<Scope>, checked: &mut Checked) -> Result<(), FilesError> {
-    let Some(bytes) = files.get(&ObjectPath::from(file.path.as_str())).await? else {
-        let held: Vec<String> =
-            file.stats.held.iter().map(|h| format!("{} offsets {} to {}", h.source, h.first, h.last)).collect();
-        checked.findings.push(
-            Finding::new(Class::Missing, format!("the file is not there: {} records, {}", file.rows, held.join(", ")))
-                .commit(file.version)
-                .file(&file.path),
-        );
-        return Ok(());
-    };
-    let file = Arc::new(file);
-    let path = file.path.clone();
+/// Checks a file, if it is there; gives its records in the scope.
+async fn read_file(
+    files: &Files,
+    file: DataFile,
+    scope: &Arc<Scope>,
+    checked: &mut Checked,
+) -> Result<Option<Vec<Seen>>, FilesError> {
+    let Some((file, bytes)) = there(files, file, checked).await? else { return Ok(None) };
     let scope = Arc::clone(scope);
-    let content = tokio::task::spawn_blocking(move || file::check(&file, &bytes, &scope))
-        .await
-        .map_err(|e| FilesError::Read { path, source: e.into() })?;
+    let content = blocking(&file.path.clone(), move || file::check(&file, &bytes, &scope)).await?;
     checked.valid_files += u64::from(content.findings.is_empty());
     checked.read += content.rows;
-    checked.seen.extend(content.seen);
     checked.schemas.extend(content.schema);
     checked.findings.extend(content.findings);
-    Ok(())
+    Ok(Some(content.seen))
+}
+
+/// The file and its bytes, if it is there.
+async fn there(files: &Files, file: DataFile, checked: &mut Checked) -> Result<Option<(DataFile, Bytes)>, FilesError> {
+    if let Some(bytes) = files.get(&ObjectPath::from(file.path.as_str())).await? {
+        return Ok(Some((file, bytes)));
+    }
+    let held: Vec<String> =
+        file.stats.held.iter().map(|h| format!("{} offsets {} to {}", h.source, h.first, h.last)).collect();
+    checked.findings.push(
+        Finding::new(Class::Missing, format!("the file is not there: {} records, {}", file.rows, held.join(", ")))
+            .commit(file.version)
+            .file(&file.path),
+    );
+    Ok(None)
+}
+
+/// Does what takes a processor where it holds nobody up; of the file at `path`.
+async fn blocking<T: Send + 'static>(path: &str, work: impl FnOnce() -> T + Send + 'static) -> Result<T, FilesError> {
+    let failed = |e: tokio::task::JoinError| FilesError::Read { path: path.to_owned(), source: e.into() };
+    tokio::task::spawn_blocking(work).await.map_err(failed)
 }

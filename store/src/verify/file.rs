@@ -4,6 +4,7 @@ use super::bounds::Bounds;
 use super::report::{Class, Finding};
 use super::rollups::Again;
 use super::scope::Scope;
+use super::seen::{Rare, Seen};
 use crate::lake::DataFile;
 use crate::layout::{FALSE_BLOCKS, blocks_of, read_blocks, schema_of};
 use crate::merkle::blocks::Blocks;
@@ -26,34 +27,6 @@ const BATCH_ROWS: usize = 8192;
 
 /// An offset of a partition.
 pub(crate) type Offset = (Source, i64);
-
-/// What is needed of a record once its file is closed.
-#[derive(Debug)]
-pub(super) struct Seen {
-    pub(super) source: Source,
-    pub(super) offset: i64,
-    pub(super) recorded_at: Timestamp,
-    pub(super) occurred_at: Timestamp,
-    pub(super) kind: Kind,
-    pub(super) session: Arc<str>,
-    pub(super) writer: Arc<str>,
-    pub(super) seq: i64,
-    pub(super) prev_digest: Digest,
-    pub(super) digest: Digest,
-    /// For a dead letter: where the bytes were found.
-    pub(super) letter: Option<Offset>,
-    /// For a note that a dead letter was replayed: where its message is now.
-    pub(super) replayed: Option<Offset>,
-    /// The record's id and the ids that it gives as evidence; only when one session is checked.
-    pub(super) names: Option<Box<(RecordId, Vec<RecordId>)>>,
-}
-
-impl Seen {
-    /// Where it is in the log, as `topic/partition@offset`.
-    pub(super) fn place(&self) -> String {
-        format!("{}@{}", self.source, self.offset)
-    }
-}
 
 /// What a file holds.
 #[derive(Debug, Default)]
@@ -81,13 +54,9 @@ pub(super) fn check_rearranged(file: &DataFile, bytes: &Bytes) -> Content {
 
 fn check_for(file: &DataFile, bytes: &Bytes, scope: Option<&Scope>) -> Content {
     let mut content = Content::default();
+    content.findings.extend(other_bytes(file, bytes));
     let mut invalid =
         |what: String| content.findings.push(Finding::new(Class::Invalid, what).commit(file.version).file(&file.path));
-    let found = Digest::of(bytes);
-    if found != file.sha256 || bytes.len() as u64 != file.size {
-        let size = file.size;
-        invalid(format!("{} bytes with SHA-256 {found}, the commit says {size} with {}", bytes.len(), file.sha256));
-    }
     let mut again = Again::begin(file, bytes);
     let read = match read(bytes, scope, &mut again) {
         Ok(read) => read,
@@ -121,6 +90,15 @@ fn check_for(file: &DataFile, bytes: &Bytes, scope: Option<&Scope>) -> Content {
     content
 }
 
+/// What to say if these are not the bytes that were committed.
+pub(super) fn other_bytes(file: &DataFile, bytes: &Bytes) -> Option<Finding> {
+    let (found, size) = (Digest::of(bytes), bytes.len() as u64);
+    ((found, size) != (file.sha256, file.size)).then(|| {
+        let what = format!("{size} bytes with SHA-256 {found}, the commit says {} with {}", file.size, file.sha256);
+        Finding::new(Class::Invalid, what).commit(file.version).file(&file.path)
+    })
+}
+
 /// A file's records, each read back to its bytes.
 struct Read {
     seen: Vec<Seen>,
@@ -136,7 +114,7 @@ struct Read {
 fn read(bytes: &Bytes, scope: Option<&Scope>, again: &mut Again) -> Result<Read, String> {
     let mut blocks = Blocks::default();
     let mut bounds = Bounds::default();
-    let mut texts = Texts::default();
+    let (mut sessions, mut writers) = (Texts::default(), Texts::default());
     let (mut seen, mut leaves) = (Vec::new(), Vec::new());
     let carried = each(bytes, |schema, source, offset, recorded_at, datum| {
         let leaf = record_leaf(source.topic, source.partition, offset, recorded_at, datum);
@@ -156,20 +134,19 @@ fn read(bytes: &Bytes, scope: Option<&Scope>, again: &mut Again) -> Result<Read,
         if wanted {
             let (letter, replayed) = if header.kind == Kind::DeadLetter { letter(schema, datum) } else { (None, None) };
             let names = if matches!(scope, Scope::Session(_)) { names(schema, datum) } else { None };
+            let rare = letter.is_some() || replayed.is_some() || names.is_some();
             seen.push(Seen {
                 source,
                 offset,
                 recorded_at,
                 occurred_at: header.occurred_at,
                 kind: header.kind,
-                session: texts.shared(header.session_id),
-                writer: texts.shared(header.writer),
+                session: sessions.shared(header.session_id),
+                writer: writers.shared(header.writer),
                 seq: header.seq,
                 prev_digest: header.prev_digest,
                 digest: Digest::of(datum),
-                letter,
-                replayed,
-                names,
+                rare: rare.then(|| Box::new(Rare { letter, replayed, names })),
             });
         }
         Ok(())
@@ -180,20 +157,25 @@ fn read(bytes: &Bytes, scope: Option<&Scope>, again: &mut Again) -> Result<Read,
     Ok(Read { seen, leaves, rows, root: root(&roots), blocks_kept, bounds, schema: carried.schema })
 }
 
-/// Session ids and writers come again and again; each is kept once.
+/// Texts that come again and again, the same ones in a row; each is kept once.
 #[derive(Default)]
-struct Texts(HashSet<Arc<str>>);
+struct Texts {
+    all: HashSet<Arc<str>>,
+    last: Option<Arc<str>>,
+}
 
 impl Texts {
     fn shared(&mut self, text: &str) -> Arc<str> {
-        match self.0.get(text) {
-            Some(shared) => Arc::clone(shared),
-            None => {
-                let shared: Arc<str> = text.into();
-                self.0.insert(Arc::clone(&shared));
-                shared
-            }
+        if let Some(last) = self.last.as_ref().filter(|last| ***last == *text) {
+            return Arc::clone(last);
         }
+        let shared = self.all.get(text).cloned().unwrap_or_else(|| {
+            let shared: Arc<str> = text.into();
+            self.all.insert(Arc::clone(&shared));
+            shared
+        });
+        self.last = Some(Arc::clone(&shared));
+        shared
     }
 }
 
@@ -203,13 +185,13 @@ fn known(schema: &Schema, datum: &[u8]) -> Option<Record> {
 }
 
 /// The record's own id and those of its evidence.
-fn names(schema: &Schema, datum: &[u8]) -> Option<Box<(RecordId, Vec<RecordId>)>> {
+fn names(schema: &Schema, datum: &[u8]) -> Option<(RecordId, Vec<RecordId>)> {
     let record = known(schema, datum)?;
     let evidence = match record.body {
         Body::Finding(finding) => finding.evidence,
         _ => Vec::new(),
     };
-    Some(Box::new((record.header.record_id, evidence)))
+    Some((record.header.record_id, evidence))
 }
 
 /// The leaf of every record of a file, in the order of its rows, and the record of one place with its row, if it is there.

@@ -22,23 +22,34 @@ const WIDTH: u64 = 256;
 /// A commit is durable a moment before the checkpoint that covers it; so often and so long is the checkpoint read again.
 const PATIENCE: (u32, Duration) = (20, Duration::from_millis(100));
 
-/// Checks the log, and returns the numbers of the commits that are there, and the acts in those of them that are signed.
+/// What the log holds.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    /// The numbers of the commits that are there.
+    pub(super) commits: BTreeSet<u64>,
+    /// The acts in those of them that are signed.
+    pub(super) acts: Vec<(u64, SignedAct)>,
+    /// The checkpoint over it, a signed note.
+    pub(super) checkpoint: Option<String>,
+}
+
+/// Checks the log.
 pub(super) async fn check(
     files: &Files,
     key: &VerifyingKey,
     options: &Options,
+    noted: Option<&str>,
     report: &mut Report,
-) -> Result<(Vec<u64>, Vec<(u64, SignedAct)>), FilesError> {
-    let mut acts = Vec::new();
-    let there = versions(files).await?;
-    let last = there.last().copied();
-    let Some(signed) = checkpoint(files, key, last, report).await? else {
-        return Ok((there.into_iter().collect(), acts));
+) -> Result<Held, FilesError> {
+    let mut held = Held { commits: versions(files).await?, ..Held::default() };
+    let Some((note, signed)) = checkpoint(files, key, held.commits.last().copied(), report).await? else {
+        return Ok(held);
     };
+    held.checkpoint = Some(note);
     report.origin.clone_from(&signed.origin);
     report.signed_commits = signed.size;
     report.root = signed.root.to_hex();
-    let outside = Outside::read(files, key, options, &signed, report).await?;
+    let outside = Outside::read(files, key, options, noted, &signed, report).await?;
     let tiles = Tiles::new(files.clone(), signed.size);
     let tiles_hold = root_of_tiles(&tiles, &signed, report).await?;
     let mut edge = Edge::default();
@@ -57,7 +68,7 @@ pub(super) async fn check(
             edge.push(leaf, |_, _| {});
             let holds = leaves.as_ref().is_none_or(|l| l[at] == leaf);
             if holds {
-                acts.extend(SignedAct::of_commit(&bytes).map(|act| (version, act)));
+                held.acts.extend(SignedAct::of_commit(&bytes).map(|act| (version, act)));
                 report.valid_commits += u64::from(leaves.is_some());
             } else {
                 report.findings.push(
@@ -78,10 +89,10 @@ pub(super) async fn check(
     if !tiles_hold && whole {
         by_commits(edge.root(), &signed, report);
     }
-    for version in there.range(signed.size..) {
+    for version in held.commits.range(signed.size..) {
         report.findings.push(Finding::new(Class::Invalid, "no signed checkpoint covers it").commit(*version));
     }
-    Ok((there.into_iter().collect(), acts))
+    Ok(held)
 }
 
 /// The numbers of the commits that are there.
@@ -90,24 +101,27 @@ async fn versions(files: &Files) -> Result<BTreeSet<u64>, FilesError> {
     Ok(listed.iter().filter_map(|m| m.location.filename()?.strip_suffix(".json")?.parse().ok()).collect())
 }
 
-/// The newest checkpoint, once it covers the newest commit or the patience is at its end.
+/// The newest checkpoint, as its note and read, once it covers the newest commit or the patience is at its end.
 async fn checkpoint(
     files: &Files,
     key: &VerifyingKey,
     last: Option<u64>,
     report: &mut Report,
-) -> Result<Option<Checkpoint>, FilesError> {
+) -> Result<Option<(String, Checkpoint)>, FilesError> {
     let mut tries = 0;
     loop {
         let opened = match read_checkpoint(files).await {
             Ok(None) => Err(Finding::new(Class::Missing, "there is no checkpoint")),
-            Ok(Some(note)) => Checkpoint::open(&note, key).map_err(|e| Finding::new(Class::Invalid, e.to_string())),
+            Ok(Some(note)) => match Checkpoint::open(&note, key) {
+                Ok(signed) => Ok((note, signed)),
+                Err(e) => Err(Finding::new(Class::Invalid, e.to_string())),
+            },
             Err(LogError::Files(e)) => return Err(e),
             Err(e) => Err(Finding::new(Class::Invalid, e.to_string())),
         };
         tries += 1;
         match opened {
-            Ok(signed) if last.is_none_or(|l| l < signed.size) || tries > PATIENCE.0 => return Ok(Some(signed)),
+            Ok(opened) if last.is_none_or(|l| l < opened.1.size) || tries > PATIENCE.0 => return Ok(Some(opened)),
             Ok(_) => tokio::time::sleep(PATIENCE.1).await,
             Err(finding) => {
                 report.findings.push(finding);

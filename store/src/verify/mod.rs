@@ -28,15 +28,18 @@ mod commit;
 mod derived;
 mod file;
 mod log;
+mod notebook;
 mod outside;
 mod removed;
 mod report;
 mod rollups;
 mod scope;
+mod seen;
 mod strays;
 mod tally;
 
 pub(crate) use file::{Offset, PlaceColumns, each as read_each, leaves as read_leaves};
+pub use notebook::Notebook;
 pub use report::{Class, Finding, Removed, Report, Witnessed};
 pub use scope::{Scope, ScopeError};
 
@@ -47,6 +50,7 @@ use chains::Chains;
 use derived::Derived;
 use ed25519_dalek::VerifyingKey;
 use futures::{StreamExt as _, stream};
+use notebook::Noted;
 use std::sync::Arc;
 use tally::Tally;
 
@@ -85,63 +89,133 @@ pub async fn verify(
     files: &Files,
     key: &VerifyingKey,
     options: &Options,
+    progress: impl FnMut(Progress),
+) -> Result<Report, FilesError> {
+    let pass = Pass { files, key, options, notebook: None };
+    Ok(pass.run(progress).await?.report)
+}
+
+/// As [`verify`], and reads of what `notebook` knows no more than whether it is the same bytes; notes what it finds whole if everything is valid. The
+/// verdict is that of [`verify`] against the notebook's checkpoint: with anything invalid, missing or amiss all is read a second time, without the
+/// notebook, and `progress` begins anew. Of a part of the lake ([`Options::scope`]) nothing is noted.
+///
+/// # Errors
+/// As [`verify`].
+pub async fn verify_with(
+    notebook: &mut Notebook,
+    files: &Files,
+    key: &VerifyingKey,
+    options: &Options,
     mut progress: impl FnMut(Progress),
 ) -> Result<Report, FilesError> {
-    let scope = Arc::new(options.scope.clone());
-    let mut report = Report { scope: scope.to_string(), ..Report::default() };
-    // Listed first: a file is there before the commit that names it, so what is listed now is named by the time the commits are read.
-    let listed = strays::list(files).await?;
-    let mut derived = Derived::list(files, &listed).await?;
-    let (commits, signed) = log::check(files, key, options, &mut report).await?;
-    let mut acts = Acts::default();
-    let lake = report.origin.strip_prefix("watchkeeper/").unwrap_or_default().to_owned();
-    for (version, act) in signed {
-        acts.take(files, &lake, &options.approvers, version, act).await?;
+    let pass = Pass { files, key, options, notebook: Some(notebook) };
+    let mut passed = pass.run(&mut progress).await?;
+    if !(passed.fits && passed.report.is_valid()) && passed.report.noted > 0 {
+        let checkpoint = notebook.checkpoint().map(str::to_owned);
+        let bare = Notebook::under(checkpoint);
+        passed = Pass { notebook: Some(&bare), ..pass }.run(&mut progress).await?;
     }
-    let acts = Arc::new(acts);
-    let of = commits.len() as u64;
-    let mut tally = Tally::default();
-    let mut chains = Chains::new(&scope);
-    let mut named = strays::Named::default();
-    let mut table = arrangement::Table::default();
-    let mut columns = columns::History::default();
-    let mut found = 0;
-    let mut gone = removed::Gone::default();
-    let mut checked = stream::iter(commits)
-        .map(|version| commit::check(files.clone(), version, Arc::clone(&scope), Arc::clone(&acts)))
-        .buffered(AHEAD);
-    let mut done = 0;
-    while let Some(commit) = checked.next().await {
-        let commit = commit?;
-        let whole = scope.is_whole().then_some((commit.seen.as_slice(), commit.gone.as_slice()));
-        tally.take(commit.version, &commit.ranges, whole, &mut report);
-        chains.follow(&commit.seen, &mut report);
-        table.take(&commit, &mut report);
-        gone.take(&acts, &commit.gone);
-        columns.take(&commit, &mut report);
-        named.take(commit.added.into_iter().map(|file| file.path));
-        derived.take(files, commit.version, commit.actions, &mut report).await?;
-        found += commit.seen.len();
-        report.valid_files += commit.valid_files;
-        report.records += commit.read;
-        report.rearranged += commit.rearranged;
-        report.findings.extend(commit.findings);
-        done += 1;
-        progress(Progress { commits: done, of, records: report.records });
+    if passed.report.is_valid() && options.scope.is_whole() {
+        *notebook = passed.notes;
     }
-    gone.finish(&acts, &listed, &scope, &mut report);
-    for one in acts.removals() {
-        tally.removed(one);
-        chains.removed(one, &mut report);
+    Ok(passed.report)
+}
+
+/// What a verification goes by.
+struct Pass<'a> {
+    files: &'a Files,
+    key: &'a VerifyingKey,
+    options: &'a Options,
+    /// What is known already; without one nothing is noted either.
+    notebook: Option<&'a Notebook>,
+}
+
+/// What came of it.
+struct Passed {
+    report: Report,
+    notes: Notebook,
+    /// What the notebook knows is what the rest of the lake goes on from.
+    fits: bool,
+}
+
+impl Pass<'_> {
+    async fn run(&self, mut progress: impl FnMut(Progress)) -> Result<Passed, FilesError> {
+        let Self { files, key, options, notebook } = *self;
+        let scope = Arc::new(options.scope.clone());
+        let notebook = notebook.filter(|_| scope.is_whole());
+        let mut report = Report { scope: scope.to_string(), ..Report::default() };
+        // Listed first: a file is there before the commit that names it, so what is listed now is named by the time the commits are read.
+        let listed = strays::list(files).await?;
+        let mut derived = Derived::list(files, &listed).await?;
+        let noted = notebook.and_then(Notebook::checkpoint);
+        let log::Held { commits, acts: signed, checkpoint } =
+            log::check(files, key, options, noted, &mut report).await?;
+        let mut notes = Notebook::under(checkpoint);
+        let mut acts = Acts::default();
+        let lake = report.origin.strip_prefix("watchkeeper/").unwrap_or_default().to_owned();
+        for (version, act) in signed {
+            acts.take(files, &lake, &options.approvers, version, act).await?;
+        }
+        let acts = Arc::new(acts);
+        let of = commits.len() as u64;
+        let mut tally = Tally::default();
+        let mut chains = Chains::new(&scope);
+        let mut named = strays::Named::default();
+        let mut table = arrangement::Table::default();
+        let mut columns = columns::History::default();
+        let mut found = 0;
+        let mut gone = removed::Gone::default();
+        let known = |version| notebook.and_then(|notebook| notebook.of(version));
+        let mut checked = stream::iter(commits)
+            .map(|version| commit::check(files.clone(), version, Arc::clone(&scope), Arc::clone(&acts), known(version)))
+            .buffered(AHEAD);
+        let (mut done, mut fits) = (0, true);
+        while let Some(commit) = checked.next().await {
+            let mut commit = commit?;
+            let before = report.findings.len();
+            tally.take(&commit, scope.is_whole(), &mut report);
+            let plain = match &commit.noted {
+                Some(noted) => {
+                    report.noted += commit.read;
+                    let joined = chains.join(commit.version, noted, &mut report);
+                    fits &= joined;
+                    joined
+                }
+                None => chains.follow(commit.version, &commit.seen, &mut report),
+            };
+            table.take(&commit, &mut report);
+            gone.take(&acts, &commit.gone);
+            columns.take(&commit, &mut report);
+            let nothing = commit.findings.is_empty() && report.findings.len() == before && commit.gone.is_empty();
+            if notebook.is_some() && plain && nothing {
+                let noted = commit.noted.take().unwrap_or_else(|| Noted::of(&commit));
+                notes.note(commit.version, noted);
+            }
+            named.take(commit.added.into_iter().map(|file| file.path));
+            derived.take(files, commit.version, commit.actions, &mut report).await?;
+            found += commit.seen.len();
+            report.valid_files += commit.valid_files;
+            report.records += commit.read;
+            report.rearranged += commit.rearranged;
+            report.findings.extend(commit.findings);
+            done += 1;
+            progress(Progress { commits: done, of, records: report.records });
+        }
+        gone.finish(&acts, &listed, &scope, &mut report);
+        for one in acts.removals() {
+            tally.removed(one);
+            chains.removed(one, &mut report);
+        }
+        if scope.is_whole() {
+            tally.finish(&mut report);
+        }
+        absent(&scope, found, &tally, &mut report);
+        chains.repeated().into_iter().for_each(|commits| notes.forget(commits));
+        chains.finish(&mut report);
+        derived.finish(files, &mut report).await?;
+        named.strays(&listed, &scope, &mut report);
+        Ok(Passed { report, notes, fits })
     }
-    if scope.is_whole() {
-        tally.finish(&mut report);
-    }
-    absent(&scope, found, &tally, &mut report);
-    chains.finish(&mut report);
-    derived.finish(files, &mut report).await?;
-    named.strays(&listed, &scope, &mut report);
-    Ok(report)
 }
 
 /// Says so when nothing of what was asked for is there.

@@ -1,4 +1,4 @@
-//! Checkpoints that others have seen: the one that an auditor brings, and those that were published.
+//! Checkpoints that others have seen: those that an auditor brings, by itself or in a notebook, and those that were published.
 
 use super::Options;
 use super::report::{Class, Finding, Report, Witnessed};
@@ -19,12 +19,16 @@ impl Outside {
         files: &Files,
         key: &VerifyingKey,
         options: &Options,
+        noted: Option<&str>,
         signed: &Checkpoint,
         report: &mut Report,
     ) -> Result<Self, FilesError> {
         let mut outside = Self::default();
         if let Some(note) = &options.against {
             outside.take("the earlier checkpoint", note, key, signed, report);
+        }
+        if let Some(note) = noted {
+            outside.take("the notebook's checkpoint", note, key, signed, report);
         }
         let mut notes = Vec::new();
         for meta in files.list(&ObjectPath::from("log/published")).await? {
@@ -36,7 +40,7 @@ impl Outside {
                 notes.push(note);
             }
         }
-        notes.extend(options.against.clone());
+        notes.extend(options.against.clone().into_iter().chain(noted.map(str::to_owned)));
         witnessed(&notes, key, options, report);
         Ok(outside)
     }

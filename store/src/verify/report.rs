@@ -136,6 +136,8 @@ pub struct Report {
     pub valid_files: u64,
     /// Records in them.
     pub records: u64,
+    /// Those of them that a notebook knows: an earlier verification has read them, and their files are the same bytes.
+    pub noted: u64,
     /// Records in files that compactions wrote: the same ones again, in another order.
     pub rearranged: u64,
     /// Chains of (topic, session, writer).
@@ -205,6 +207,13 @@ impl fmt::Display for Report {
             "offsets     {} accounted for: {} records, {} dead letters, {} absent",
             self.offsets, self.records, self.dead_letters, self.absent
         )?;
+        if self.noted > 0 {
+            writeln!(
+                f,
+                "notebook    {} of these records were read before, and their files are the same bytes",
+                self.noted
+            )?;
+        }
         if self.rearranged > 0 {
             writeln!(f, "compacted   {} of these records, found again in the order of sessions", self.rearranged)?;
         }

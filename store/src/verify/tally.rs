@@ -1,9 +1,9 @@
 //! Offsets against records, over all commits.
 
-use super::file::Seen;
+use super::commit::Checked;
+use super::file::Offset;
 use super::removed::place;
 use super::report::{Class, Finding, Report};
-use crate::lake::DataFile;
 use crate::offsets::{Range, Source};
 use crate::retention::Standing;
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,38 +17,44 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    /// Takes a commit's ranges, what was seen of its records, and its files that were removed since; without what was seen only the ranges
-    /// are followed.
-    pub(super) fn take(
-        &mut self,
-        version: u64,
-        ranges: &[Range],
-        seen: Option<(&[Seen], &[DataFile])>,
-        report: &mut Report,
-    ) {
+    /// Takes a commit's ranges and, of the lake as a whole, its records and those of its files that were removed since.
+    pub(super) fn take(&mut self, commit: &Checked, whole: bool, report: &mut Report) {
+        let rows = whole.then(|| match &commit.noted {
+            Some(noted) => {
+                noted.letters().for_each(|letter| self.letter(letter));
+                noted.rows()
+            }
+            None => self.rows(commit, report),
+        });
+        for range in &commit.ranges {
+            let rows = rows.as_ref().map(|rows| rows.get(&range.source()).copied().unwrap_or(0));
+            self.range(commit.version, range, rows, report);
+        }
+    }
+
+    /// How many records of each partition a commit has.
+    fn rows(&mut self, commit: &Checked, report: &mut Report) -> BTreeMap<Source, i64> {
         let mut rows: BTreeMap<Source, i64> = BTreeMap::new();
-        let mut before: Option<(Source, i64)> = None;
-        let (records, gone) = seen.unwrap_or_default();
-        for held in gone.iter().flat_map(|file| &file.stats.held) {
+        let mut before: Option<Offset> = None;
+        for held in commit.gone.iter().flat_map(|file| &file.stats.held) {
             *rows.entry(held.source).or_default() += i64::try_from(held.rows).unwrap_or(i64::MAX);
         }
-        for record in records {
+        for record in commit.seen.iter() {
             let place = (record.source, record.offset);
             *rows.entry(record.source).or_default() += 1;
-            let inside = ranges.iter().any(|r| r.source() == place.0 && (r.first..r.next).contains(&place.1));
+            let inside = commit.ranges.iter().any(|r| r.source() == place.0 && (r.first..r.next).contains(&place.1));
             if before == Some(place) || !inside {
                 let what = if inside { "it is in the commit twice" } else { "it is outside the commit's ranges" };
-                report.findings.push(Finding::new(Class::Invalid, what).commit(version).record(record.place()));
+                report.findings.push(Finding::new(Class::Invalid, what).commit(commit.version).record(record.place()));
             }
             before = Some(place);
-            if let Some((source, offset)) = record.letter {
-                self.letters_seen.entry(source).or_default().insert(offset);
-            }
+            record.letter().into_iter().for_each(|letter| self.letter(letter));
         }
-        for range in ranges {
-            let rows = seen.map(|_| rows.get(&range.source()).copied().unwrap_or(0));
-            self.range(version, range, rows, report);
-        }
+        rows
+    }
+
+    fn letter(&mut self, (source, offset): Offset) {
+        self.letters_seen.entry(source).or_default().insert(offset);
     }
 
     fn range(&mut self, version: u64, range: &Range, rows: Option<i64>, report: &mut Report) {
@@ -77,9 +83,7 @@ impl Tally {
 
     /// Takes what dead letters a removal took.
     pub(super) fn removed(&mut self, one: &Standing) {
-        for (source, offset) in one.ledger.letters.iter().filter_map(|text| place(text)) {
-            self.letters_seen.entry(source).or_default().insert(offset);
-        }
+        one.ledger.letters.iter().filter_map(|text| place(text)).for_each(|letter| self.letter(letter));
     }
 
     /// Up to which offset a partition has been committed.

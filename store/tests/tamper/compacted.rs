@@ -25,6 +25,7 @@ pub(crate) async fn compacted() -> Stage {
         }
     }
     stage.kept = fs::read_to_string(stage.path("log/checkpoint")).unwrap();
+    stage.note().await;
     stage
 }
 

@@ -8,6 +8,7 @@
 //! insider.rs   an attacker who holds the signing key: text, statistics and history made to fit, and signed again
 //! removed.rs   either of them: days removed without a signature that counts, under a hold, or further than was signed
 //! before.rs    what was done before the lake: records altered, withheld or invented on their way, clocks moved
+//! notebook.rs  what an earlier verification noted; the cases of all others are verified with such a notebook, too
 //! ```
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests too")]
 
@@ -21,6 +22,7 @@ mod common;
 mod compacted;
 mod derived;
 mod insider;
+mod notebook;
 mod removed;
 mod rollups;
 mod stage;

@@ -17,7 +17,7 @@ use wk_store::files::Files;
 use wk_store::merkle::records::record_leaf;
 use wk_store::merkle::{Log, tree};
 use wk_store::rows::Encoder;
-use wk_store::verify::{Class, Options, Report, Scope, verify};
+use wk_store::verify::{Class, Notebook, Options, Report, Scope, verify, verify_with};
 use wk_store::{Commit, Range, Row};
 
 /// A record and where it is put.
@@ -41,6 +41,8 @@ pub(crate) struct Stage {
     pub(crate) dir: TempDir,
     /// The checkpoint over all of it, kept outside.
     pub(crate) kept: String,
+    /// What a verification of all of it noted, kept outside.
+    pub(crate) noted: Notebook,
 }
 
 const DAY: i64 = 86_400_000_000;
@@ -133,7 +135,17 @@ impl Stage {
             writer.commit(&commit).await.unwrap();
         }
         let kept = fs::read_to_string(dir.path().join("log/checkpoint")).unwrap();
-        Self { dir, kept }
+        let mut stage = Self { dir, kept, noted: Notebook::default() };
+        stage.note().await;
+        stage
+    }
+
+    /// Verifies the lake as it is now, and keeps what is noted.
+    pub(crate) async fn note(&mut self) {
+        let mut noted = std::mem::take(&mut self.noted);
+        let (files, key) = (Files::local(self.dir.path()).unwrap(), key().verifying_key());
+        verify_with(&mut noted, &files, &key, &Options::default(), |_| {}).await.unwrap();
+        self.noted = noted;
     }
 
     /// Another lake of the same bytes.
@@ -152,7 +164,7 @@ impl Stage {
         }
         let dir = tempfile::tempdir().unwrap();
         copy(self.dir.path(), dir.path());
-        Self { dir, kept: self.kept.clone() }
+        Self { dir, kept: self.kept.clone(), noted: self.noted.clone() }
     }
 
     pub(crate) fn path(&self, path: &str) -> PathBuf {
@@ -244,9 +256,21 @@ impl Stage {
         Log::empty(Files::local(self.dir.path()).unwrap()).append(&entries, &origin, key).await.unwrap();
     }
 
+    /// Verifies the lake, and again with what was noted of it before: whatever was done to it, the notebook hides nothing.
     pub(crate) async fn verify(&self, options: Options) -> Report {
         let files = Files::local(self.dir.path()).unwrap();
-        verify(&files, &key().verifying_key(), &options, |_| {}).await.unwrap()
+        let report = verify(&files, &key().verifying_key(), &options, |_| {}).await.unwrap();
+        let mut noted = self.noted.clone();
+        let again = verify_with(&mut noted, &files, &key().verifying_key(), &options, |_| {}).await.unwrap();
+        if again.is_valid() {
+            assert_eq!(Report { noted: 0, ..again }, report);
+        } else {
+            assert_eq!(noted, self.noted, "a notebook does not learn from a lake that something is wrong with");
+            let (told, more): (Vec<_>, Vec<_>) = again.findings.iter().partition(|f| report.findings.contains(f));
+            assert_eq!(told, report.findings.iter().collect::<Vec<_>>());
+            assert!(more.iter().all(|f| f.what.contains("the notebook's checkpoint")), "{more:?}");
+        }
+        report
     }
 
     pub(crate) async fn report(&self) -> Report {
