@@ -21,6 +21,9 @@ pub(crate) const KILL: i32 = 12;
 /// To the init: send signal `a` to the agent.
 pub(crate) const SIGNAL: i32 = 13;
 
+/// To the init: make a socket for streams of family `a` in the agent's network; it comes back with the answer.
+pub(crate) const STREAM: i32 = 14;
+
 /// Three numbers; the first says what it is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Frame {

@@ -333,14 +333,23 @@ fn kill_children() -> bool {
 }
 
 fn obey(plan: &Plan, agent: i32, frame: Frame) {
+    let mut made = None;
     let done = match frame.kind {
         // -1 means every process of this namespace; without one it would mean every process of the user.
         frame::STOP if plan.namespaces => process::kill(-1, libc::SIGSTOP),
         frame::KILL if plan.namespaces => process::kill(-1, libc::SIGKILL),
         frame::KILL => process::kill(agent, libc::SIGKILL),
         frame::SIGNAL => process::kill(agent, frame.a),
+        // A socket stays in the network that it was made in, whoever has it.
+        frame::STREAM if plan.walled => {
+            sys::net::socket(frame.a, libc::SOCK_STREAM | libc::SOCK_NONBLOCK, 0).map(|socket| made = Some(socket))
+        }
         _ => Err(io::Error::from_raw_os_error(libc::ENOSYS)),
     };
     let result = done.map_or_else(|error| sys::errno(&error), |()| 0);
-    drop(frame::send(plan.line.as_fd(), Frame { kind: frame::DONE, a: result, b: frame.kind }));
+    let told = Frame { kind: frame::DONE, a: result, b: frame.kind };
+    drop(match made {
+        Some(socket) => sys::net::send_descriptor(plan.line.as_fd(), &told.bytes(), socket.as_fd()),
+        None => frame::send(plan.line.as_fd(), told),
+    });
 }

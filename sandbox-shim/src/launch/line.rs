@@ -10,10 +10,17 @@ use std::time::Duration;
 
 #[derive(Debug, Default)]
 struct Heard {
-    done: Option<Frame>,
+    /// The answer to an order, and the descriptor that came with it.
+    done: Option<(Frame, Option<OwnedFd>)>,
     exited: Option<i32>,
     failed: Option<Frame>,
     closed: bool,
+}
+
+impl Heard {
+    fn has_answered(&self, kind: i32) -> bool {
+        self.done.as_ref().is_some_and(|(done, _)| done.b == kind)
+    }
 }
 
 /// A line to the init: orders go one at a time, news come when they come.
@@ -41,12 +48,19 @@ impl Line {
     /// # Errors
     /// `UnexpectedEof` when the init died without a word.
     pub(crate) fn listener(&self) -> io::Result<Result<OwnedFd, Frame>> {
+        self.receive().map(|(frame, listener)| listener.ok_or(frame))
+    }
+
+    /// Receives a frame, which comes in one piece, and the descriptor that comes with it.
+    fn receive(&self) -> io::Result<(Frame, Option<OwnedFd>)> {
         let mut bytes = [0; frame::LENGTH];
-        let (length, listener) = net::receive_descriptor(self.stream.as_fd(), &mut bytes)?;
-        match (length == frame::LENGTH, listener) {
-            (true, Some(listener)) => Ok(Ok(listener)),
-            (true, None) => Ok(Err(Frame::parse(bytes))),
-            (false, _) => Err(io::ErrorKind::UnexpectedEof.into()),
+        loop {
+            return match net::receive_descriptor(self.stream.as_fd(), &mut bytes) {
+                Ok((frame::LENGTH, came)) => Ok((Frame::parse(bytes), came)),
+                Ok(_) => Err(io::ErrorKind::UnexpectedEof.into()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => Err(error),
+            };
         }
     }
 
@@ -62,12 +76,12 @@ impl Line {
     /// Listens until the init is gone.
     pub(crate) fn listen(&self) {
         loop {
-            let frame = frame::receive(self.stream.as_fd());
+            let received = self.receive();
             let mut heard = self.heard();
-            match frame {
-                Ok(frame) if frame.kind == frame::EXITED => heard.exited = Some(frame.a),
-                Ok(frame) if frame.kind == frame::DONE => heard.done = Some(frame),
-                Ok(frame) => heard.failed = Some(frame),
+            match received {
+                Ok((frame, _)) if frame.kind == frame::EXITED => heard.exited = Some(frame.a),
+                Ok((frame, came)) if frame.kind == frame::DONE => heard.done = Some((frame, came)),
+                Ok((frame, _)) => heard.failed = Some(frame),
                 Err(_) => heard.closed = true,
             }
             let closed = heard.closed;
@@ -84,16 +98,31 @@ impl Line {
     /// # Errors
     /// What the init says, or `BrokenPipe` when it is gone, or `TimedOut` when it does not answer.
     pub(crate) fn order(&self, kind: i32, detail: i32) -> io::Result<()> {
+        self.ask(kind, detail).map(drop)
+    }
+
+    /// Has a socket for streams of this family made in the agent's network; it does not block.
+    ///
+    /// # Errors
+    /// As [`Line::order`]; `TimedOut` too while the init stands still with a frozen session.
+    pub(crate) fn stream(&self, family: i32) -> io::Result<OwnedFd> {
+        self.ask(frame::STREAM, family)?.ok_or_else(|| io::ErrorKind::InvalidData.into())
+    }
+
+    fn ask(&self, kind: i32, detail: i32) -> io::Result<Option<OwnedFd>> {
         let _one_at_a_time = self.ordering.lock().unwrap_or_else(PoisonError::into_inner);
         self.heard().done = None;
         frame::send(self.stream.as_fd(), Frame { kind, a: detail, b: 0 })?;
         let (mut heard, timeout) = self
             .news
-            .wait_timeout_while(self.heard(), Duration::from_secs(5), |heard| heard.done.is_none() && !heard.closed)
+            .wait_timeout_while(self.heard(), Duration::from_secs(5), |heard| {
+                !heard.has_answered(kind) && !heard.closed
+            })
             .unwrap_or_else(PoisonError::into_inner);
-        match heard.done.take() {
-            Some(done) if done.a == 0 => Ok(()),
-            Some(done) => Err(io::Error::from_raw_os_error(done.a)),
+        // What answers an earlier order comes too late for it, and is no answer to this one.
+        match heard.done.take().filter(|(done, _)| done.b == kind) {
+            Some((done, came)) if done.a == 0 => Ok(came),
+            Some((done, _)) => Err(io::Error::from_raw_os_error(done.a)),
             None if timeout.timed_out() => Err(io::ErrorKind::TimedOut.into()),
             None => Err(io::ErrorKind::BrokenPipe.into()),
         }

@@ -2,6 +2,7 @@
 
 pub(crate) mod frame;
 pub(crate) mod init;
+pub(crate) mod inside;
 mod limits;
 pub(crate) mod line;
 pub(crate) mod wall;

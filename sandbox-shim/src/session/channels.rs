@@ -5,7 +5,7 @@ use super::own_cause;
 use super::parts::runtime;
 use crate::agents::door::{self, Door, Speakers};
 use crate::agents::ear::Ear;
-use crate::agents::mcp_http::{Proxy, Route};
+use crate::agents::mcp_http::{Inside, Proxy, Route};
 use crate::agents::otlp::{self, Receiver};
 use crate::agents::refusals::Refusals;
 use crate::agents::{Adapter, Invocation};
@@ -93,9 +93,10 @@ pub(super) fn receive_otlp(
     Ok(OpenDoor { stop, thread: Some(thread) })
 }
 
-/// Serves a proxy for each MCP server behind HTTP.
+/// Serves a proxy for each MCP server behind HTTP. `inside` is where those on loopback are, when it is a server that is under watch.
 pub(super) fn pass_mcp(
     routes: &[Route],
+    inside: Option<&Inside>,
     ear: &Arc<Ear>,
     refusals: &Arc<Refusals>,
     brake: &Arc<OnceLock<Arc<Brake>>>,
@@ -112,7 +113,7 @@ pub(super) fn pass_mcp(
             route.listener().and_then(tokio::net::TcpListener::from_std).context("failed to listen for MCP")?
         };
         let (ear, refusals) = (Arc::clone(ear), Arc::clone(refusals));
-        let proxy = Proxy::new(route.clone(), index, ear, refusals, loses(Arc::clone(brake)))?;
+        let proxy = Proxy::new(route.clone(), index, inside.cloned(), ear, refusals, loses(Arc::clone(brake)))?;
         serving.push(runtime.spawn(Arc::new(proxy).serve(listener, stop.clone())));
     }
     let thread = std::thread::Builder::new()

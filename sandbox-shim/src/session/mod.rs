@@ -26,7 +26,7 @@ pub use terms::{SessionConfig, SessionEnd, SessionError};
 
 use crate::agents::door::Speakers;
 use crate::agents::ear::Ear;
-use crate::agents::mcp_http::Route;
+use crate::agents::mcp_http::{Inside, Route};
 use crate::agents::refusals::Refusals;
 use crate::agents::{self, Adapter, Invocation};
 use crate::causality::{CallTable, Calls, program_name};
@@ -41,6 +41,7 @@ use crate::recorder::{Identity, Journal};
 use crate::supervise::{self, Launch, Running, Stdio};
 use anyhow::Context as _;
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 use wk_schemas::body::{PolicyApplied, SessionEnded, SessionStarted};
@@ -102,6 +103,8 @@ pub fn run_session(config: &SessionConfig, started: impl FnOnce(&SessionId)) -> 
         let agent_seen = Box::new(move |name, version, model| told.set_agent(name, version, model));
         Arc::new(Ear::new(journal as _, Arc::clone(&calls), agent_seen))
     };
+    // A server under watch may have a network of its own; where an agent is under watch, its servers are elsewhere.
+    let inside = adapter.as_ref().is_some_and(|adapter| adapter.name() == "mcp").then(Inside::default);
     let expects_hooks = adapter.as_ref().is_some_and(|a| a.has_hooks());
     // A program without an adapter may speak for itself, as one whose adapter is jsonl does. For the others only their hooks may.
     let speakers = match &adapter {
@@ -114,7 +117,7 @@ pub fn run_session(config: &SessionConfig, started: impl FnOnce(&SessionId)) -> 
     let refusals = Arc::new(Refusals::default());
     let door = channels::open_door(&invocation.socket, speakers, &adapter, &ear, &refusals, &brake_slot)?;
     let receiver = otlp.map(|otlp| channels::receive_otlp(otlp, &adapter, &ear, &brake_slot)).transpose()?;
-    let proxies = channels::pass_mcp(&config.mcp_http, &ear, &refusals, &brake_slot)?;
+    let proxies = channels::pass_mcp(&config.mcp_http, inside.as_ref(), &ear, &refusals, &brake_slot)?;
     let (reached, when_reached) = tokio::sync::oneshot::channel();
     let began = clock::instant();
     let spec = Launch {
@@ -125,7 +128,7 @@ pub fn run_session(config: &SessionConfig, started: impl FnOnce(&SessionId)) -> 
         policy: Arc::clone(&policy),
         protected: protected(config),
         protected_endpoints: parts::endpoints(&config.log),
-        reachable: otlp_address.into_iter().chain(config.mcp_http.iter().map(Route::address)).collect(),
+        reachable: otlp_address.into_iter().chain(proxies_for_the_agent(config, inside.is_some())).collect(),
         teller: teller(config, expects_hooks, &invocation, &calls, &refusals),
         stdio: match (invocation.is_dialogue, invocation.reads_stdout) {
             (true, _) => Stdio::Converse,
@@ -145,6 +148,9 @@ pub fn run_session(config: &SessionConfig, started: impl FnOnce(&SessionId)) -> 
     let drain = parts::Draining::begin(Arc::clone(&journal), config.log.clone(), reached);
     parts::bring_leftovers(outboxes, config.log.clone(), config.config.drain_patience);
     let (stdin, stdout) = (running.take_stdin(), running.take_stdout());
+    if let Some(inside) = &inside {
+        inside.set(running.network()).expect("set once");
+    }
     let running = Arc::new(running);
     let brake = Arc::new(Brake::new(
         Arc::new(parts::Tree::new(Arc::clone(&running), places, Arc::clone(&journal))),
@@ -242,6 +248,13 @@ pub fn on_overlay(
 #[must_use]
 pub fn folder_of(data: &Path, session: &SessionId) -> PathBuf {
     data.join("sessions").join(session.as_str())
+}
+
+/// The proxies that what is under watch may reach whatever its policy says: those to servers elsewhere. One that leads to a server under
+/// watch is for clients outside.
+fn proxies_for_the_agent(config: &SessionConfig, is_a_server: bool) -> impl Iterator<Item = SocketAddr> {
+    let elsewhere = config.mcp_http.iter().filter(move |route| !is_a_server || !route.may_be_inside());
+    elsewhere.map(Route::address)
 }
 
 /// Who is told why something was refused: an agent with hooks in the result of its tool call, because its terminal is its own; who makes

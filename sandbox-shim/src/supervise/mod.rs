@@ -28,6 +28,7 @@ use crate::confine::Means;
 use crate::contract::{Causality, Decision, Observer, Recorder, Sees, Ticket};
 use crate::freeze::Brake;
 pub use crate::freeze::{FreezeError, Stopped};
+pub use crate::launch::inside::Network;
 use crate::launch::{self, frame};
 pub use crate::launch::{Launch, LaunchError, Stdio};
 use crate::lock::lock;
@@ -69,6 +70,7 @@ pub struct Running {
     threads: Vec<JoinHandle<()>>,
     urgent: Option<mpsc::SyncSender<Urgent>>,
     serving: Option<egress::serve::Serving>,
+    network: Option<Arc<Network>>,
     _names_file: Option<crate::egress::NamesFile>,
 }
 
@@ -178,6 +180,7 @@ pub fn launch_with(
         source: std::io::ErrorKind::BrokenPipe.into(),
     })??;
     words.extend(core.observed_by());
+    let network = inside.is_some().then(|| Arc::new(Network::new(Arc::clone(&line))));
     let serving = inside.or(outside);
     let serving = serving.zip(core.out.as_ref());
     let serving = serving.map(|(listeners, out)| egress::serve::Serving::begin(&core, out, listeners));
@@ -214,6 +217,7 @@ pub fn launch_with(
         threads: [receiver, listener, watcher, braking].into_iter().chain(teller).collect(),
         urgent: Some(urgent),
         serving,
+        network,
         _names_file: names_file,
     })
 }
@@ -245,6 +249,12 @@ impl Running {
     /// The agent's standard output, when it is captured.
     pub fn take_stdout(&mut self) -> Option<std::fs::File> {
         self.stdout.take()
+    }
+
+    /// The agent's network, where it has one of its own.
+    #[must_use]
+    pub fn network(&self) -> Option<Arc<Network>> {
+        self.network.clone()
     }
 
     /// Stops every process, new forks included, and lets no held call go on. Freezing twice is harmless.

@@ -1,8 +1,11 @@
-//! MCP's own Python SDK on both sides, and the shim between them: over HTTP in three forms, and over standard input and output.
+//! MCP's own Python SDK on both sides, and the shim between them: over HTTP in three forms, into a network of the server's own, and over
+//! standard input and output.
 
 use crate::stage::{Stage, protocols};
 use crate::write_public_key;
 use serde_json::{Value, json};
+use std::io::ErrorKind;
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use wk_schemas::body::{Mediation, Outcome};
@@ -25,26 +28,28 @@ fn scene() -> Stage {
     stage
 }
 
+/// A call that reads a file of the workspace.
+fn read(stage: &Stage, name: &str) -> (&'static str, Value) {
+    ("read", json!({"path": stage.workspace().join(name)}))
+}
+
 /// What the client is told, a line for each call.
-fn ask(python: &Path, stage: &Stage, server: &str, how: &str) -> (String, Vec<Value>) {
-    let read = |name: &str| json!({"path": stage.workspace().join(name)}).to_string();
+fn ask(python: &Path, stage: &Stage, server: &str, how: &str, calls: &[(&str, Value)]) -> (String, Vec<Value>) {
     let mut client = Command::new(python);
-    client.args([
-        script("client.py").as_str(),
-        server,
-        how,
-        "read",
-        &read("README.md"),
-        "read",
-        &read("keys.txt"),
-        "slowly",
-        "{}",
-    ]);
+    client.args([script("client.py").as_str(), server, how]);
+    for (tool, arguments) in calls {
+        client.args([(*tool).to_owned(), arguments.to_string()]);
+    }
     let done = client.current_dir(stage.workspace()).stderr(Stdio::inherit()).output().unwrap();
     let said = String::from_utf8(done.stdout).unwrap();
     assert!(done.status.success(), "{said}");
     let (revision, results) = said.split_once('\n').unwrap();
     (revision.to_owned(), results.lines().map(|line| serde_json::from_str(line).unwrap()).collect())
+}
+
+/// Three calls: one is let do what it does, one is not, and one is answered on a stream that is cut meanwhile.
+fn three(stage: &Stage) -> [(&'static str, Value); 3] {
+    [read(stage, "README.md"), read(stage, "keys.txt"), ("slowly", json!({}))]
 }
 
 /// Both sides have been heard, the refusal was told where it belongs, and no key is on record.
@@ -95,13 +100,17 @@ fn check(stage: &Stage, records: &[Record], results: &[Value], proxy: &str) {
     assert_eq!(agent.as_deref(), Some("reader"), "the server said who it is");
 }
 
+/// An address of this process's own: no other can have taken its ports.
+fn host() -> String {
+    let [_, a, b, c] = std::process::id().to_be_bytes();
+    format!("127.{a}.{b}.{c}")
+}
+
 /// Runs the server under watch, the client beside it, and the proxy between.
 fn over_http(how: &str, transport: &str, path: &str, port: u16, revision: &str) {
     let Some(python) = protocols() else { return };
     let stage = scene();
-    // An address of this process's own: no other can have taken its ports.
-    let [_, a, b, c] = std::process::id().to_be_bytes();
-    let host = format!("127.{a}.{b}.{c}");
+    let host = host();
     let route: Route = format!("http://{host}:{port}/{path}").parse().unwrap();
     let url = route.to_string();
     let (python_path, serve, at) = (python.to_str().unwrap(), script("server.py"), port.to_string());
@@ -111,7 +120,7 @@ fn over_http(how: &str, transport: &str, path: &str, port: u16, revision: &str) 
     config.mcp_http = vec![route];
     let session = stage.begin(config);
     let id = session.id.clone();
-    let (spoken, results) = ask(&python, &stage, &url, how);
+    let (spoken, results) = ask(&python, &stage, &url, how, &three(&stage));
     std::fs::write(stage.workspace().join("done"), "").unwrap();
     session.end();
     assert_eq!(spoken, revision);
@@ -131,6 +140,53 @@ fn the_newest_revision_over_http_is_heard() {
 #[test]
 fn the_transport_of_2024_is_heard() {
     over_http("sse", "sse", "sse", 3003, "2025-11-25");
+}
+
+#[test]
+fn a_server_in_a_network_of_its_own_is_reached_through_the_proxy_and_reaches_nobody() {
+    let Some(python) = protocols() else { return };
+    let stage = scene();
+    let walled = format!("{RULES}[egress]\ndefault = \"deny\"\n");
+    std::fs::write(stage.folder.path().join("mcp.toml"), walled).unwrap();
+    // Somebody on the machine, at the server's own address and at another port.
+    let outside = [3004, 3005].map(|port| TcpListener::bind((host(), port)).unwrap());
+    let route: Route = format!("http://{}:3004/mcp", host()).parse().unwrap();
+    let (url, door) = (route.to_string(), route.address());
+    let (python_path, serve) = (python.to_str().unwrap(), script("server.py"));
+    let mut config = stage.config(&[python_path, &serve, "streamable-http", &host(), "3004"]);
+    config.agent = Some("mcp".into());
+    config.policy = Some(stage.folder.path().join("mcp.toml").display().to_string());
+    config.mcp_http = vec![route];
+    let session = stage.begin(config);
+    let id = session.id.clone();
+    let leave = |host: &str, port: u16| ("leave", json!({"host": host, "port": port}));
+    let calls = [
+        read(&stage, "README.md"),
+        leave(&host(), 3005),
+        leave(&door.ip().to_string(), door.port()),
+        leave("192.0.2.1", 80),
+    ];
+    let (_, results) = ask(&python, &stage, &url, "auto", &calls);
+    std::fs::write(stage.workspace().join("done"), "").unwrap();
+    session.end();
+    let first: Vec<&str> = results.iter().filter_map(|result| result["texts"][0].as_str()).collect();
+    assert_eq!(first, ["helo\n", "no way out", "no way out", "no way out"]);
+    for outside in outside {
+        outside.set_nonblocking(true).unwrap();
+        assert_eq!(outside.accept().unwrap_err().kind(), ErrorKind::WouldBlock, "somebody came");
+    }
+    let records = stage.chain(&id);
+    let called = records.iter().filter(|record| matches!(record.body, Body::ToolCalled(_))).count();
+    let returned = records.iter().filter(|record| matches!(record.body, Body::ToolReturned(_))).count();
+    assert_eq!((called, returned), (4, 4));
+    assert!(records.iter().any(|record| match &record.body {
+        Body::SessionStarted(started) => started.confinement.iter().any(|word| word == "network-namespace"),
+        _ => false,
+    }));
+    assert!(records.iter().any(|record| match &record.body {
+        Body::ConnectionAttempted(one) => one.address == "192.0.2.1" && one.outcome == Outcome::Denied,
+        _ => false,
+    }));
 }
 
 #[test]
@@ -155,7 +211,7 @@ fn a_client_over_standard_input_is_told_why_a_call_was_refused() {
         python,
         script("server.py"),
     ]);
-    let (_, results) = ask(&python, &stage, &server.to_string(), "stdio");
+    let (_, results) = ask(&python, &stage, &server.to_string(), "stdio", &three(&stage));
     // The client has waited for the server's end, and so for the shim's.
     let session = stage.records().last().unwrap().header.session_id.clone();
     check(&stage, &stage.chain(&session), &results, "mcp/client/");

@@ -9,6 +9,7 @@ mod evidence;
 mod floor;
 mod freezing;
 mod holding;
+mod inside;
 mod observers;
 mod openings;
 mod pitfalls;

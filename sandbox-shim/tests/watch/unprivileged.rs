@@ -39,6 +39,7 @@ const NEEDS_NAMESPACES: &[&str] = &[
     "a_session_says_what_stands_between_it_and_the_network",
     "names_are_answered_only_when_they_may_be_reached",
     "the_agents_own_loopback_is_its_own",
+    "a_server_in_a_network_of_its_own_is_reached_and_reaches_nobody",
     "a_protected_folder_is_unreachable_behind_an_empty_mount",
     "a_process_that_hides_its_memory_is_seen_all_the_same",
 ];

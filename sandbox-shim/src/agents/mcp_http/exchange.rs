@@ -8,10 +8,10 @@ use super::super::{Adapter as _, Channel, Said};
 use super::admit;
 use super::conversations::{Conversation, Conversations};
 use super::events::{Event, Events};
+use super::reach::{Inside, Outgoing, Reach};
 use super::route::Route;
 use crate::contract::RecordError;
 use crate::lock::lock;
-use anyhow::Context as _;
 use http_body_util::{BodyExt as _, Either, Full, Limited};
 use hyper::body::{Body, Bytes, Frame, Incoming};
 use hyper::header::{self, HeaderMap, HeaderValue};
@@ -20,7 +20,6 @@ use serde_json::{Value, json};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{self, Poll};
-use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -32,21 +31,14 @@ const MESSAGE_BYTES_MAX: usize = 16 << 20;
 /// Connections at once, each of which may be a stream that stays open; more wait.
 const CONNECTIONS_MAX: usize = 256;
 
-/// How long a server on another machine may take until it is reached.
-const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
-
-/// A server on this machine may be the program under watch, which has only just been started: how often it is tried, and how long after.
-const LOCAL_TRIES: u32 = 100;
-const LOCAL_AGAIN: Duration = Duration::from_millis(100);
-
 const SESSION: &str = "mcp-session-id";
 
 /// A proxy in front of one server.
-pub struct Proxy {
+pub(crate) struct Proxy {
     route: Route,
     /// Tells the conversations of several proxies apart.
     index: usize,
-    client: reqwest::Client,
+    reach: Reach,
     ear: Arc<Ear>,
     refusals: Arc<Refusals>,
     on_failure: Box<dyn Fn(&RecordError) + Send + Sync>,
@@ -74,27 +66,24 @@ struct Heard {
 
 impl Proxy {
     /// A proxy on this route, the `index`th of the session. What it hears goes to `ear`; results of calls say what `refusals` has for
-    /// them; `on_failure` is told when something could not be recorded.
+    /// them; `on_failure` is told when something could not be recorded. `inside` is where a server under watch may be.
     ///
     /// # Errors
     /// When the machine's certificates cannot be read.
-    pub fn new(
+    pub(crate) fn new(
         route: Route,
         index: usize,
+        inside: Option<Inside>,
         ear: Arc<Ear>,
         refusals: Arc<Refusals>,
         on_failure: Box<dyn Fn(&RecordError) + Send + Sync>,
     ) -> anyhow::Result<Self> {
-        // Who is sent elsewhere by an answer would go on past this proxy.
-        let builder = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
-        let builder = builder.connect_timeout(CONNECT_PATIENCE);
-        let builder = if route.is_local() { builder.no_proxy() } else { builder };
-        let client = builder.build().context("failed to make a client for the MCP server")?;
-        Ok(Self { route, index, client, ear, refusals, on_failure, conversations: Mutex::default() })
+        let reach = Reach::new(&route, inside)?;
+        Ok(Self { route, index, reach, ear, refusals, on_failure, conversations: Mutex::default() })
     }
 
     /// Takes connections until `stop`.
-    pub async fn serve(self: Arc<Self>, listener: TcpListener, stop: CancellationToken) {
+    pub(crate) async fn serve(self: Arc<Self>, listener: TcpListener, stop: CancellationToken) {
         let callers = Callers { who: "a client of the MCP proxy", at_most: CONNECTIONS_MAX };
         callers.admit_http(listener, stop, move |request| Arc::clone(&self).answer(request)).await;
     }
@@ -190,26 +179,15 @@ impl Proxy {
         headers: HeaderMap,
         body: Bytes,
     ) -> Result<reqwest::Response, String> {
-        let mut tries = if self.route.is_local() { LOCAL_TRIES } else { 1 };
-        loop {
-            tries -= 1;
-            let request = self.client.request(method.clone(), url.clone()).headers(headers.clone());
-            let request = if method == Method::POST { request.body(body.clone()) } else { request };
-            match request.send().await {
-                Ok(response) if response.status().is_redirection() => {
-                    return Err("the MCP server sends elsewhere: name the place that it sends to".to_owned());
-                }
-                Ok(response) if response.headers().contains_key(header::CONTENT_ENCODING) => {
-                    return Err("the MCP server packs its answers, though it was not asked to".to_owned());
-                }
-                Ok(response) => return Ok(response),
-                // Nothing has been sent yet.
-                Err(error) if error.is_connect() && tries > 0 => tokio::time::sleep(LOCAL_AGAIN).await,
-                Err(error) => {
-                    let error = anyhow::Error::from(error.without_url());
-                    return Err(format!("the MCP server cannot be reached: {error:#}"));
-                }
+        match self.reach.send(&Outgoing { method, url, headers, body }).await {
+            Ok(response) if response.status().is_redirection() => {
+                Err("the MCP server sends elsewhere: name the place that it sends to".to_owned())
             }
+            Ok(response) if response.headers().contains_key(header::CONTENT_ENCODING) => {
+                Err("the MCP server packs its answers, though it was not asked to".to_owned())
+            }
+            Ok(response) => Ok(response),
+            Err(error) => Err(format!("the MCP server cannot be reached: {error:#}")),
         }
     }
 

@@ -11,15 +11,18 @@
 //! and are not recorded. No path but the server's own is passed on, nothing is passed on that cannot be read or recorded, and
 //! a server is read no faster than its client.
 //!
-//! Which side is under watch does not matter here: an agent that talks to a server elsewhere, or a server whose client is elsewhere.
+//! Which side is under watch does not matter here: an agent that talks to a server elsewhere, or a server whose client is elsewhere. Only
+//! the way to a server under watch differs, when it has a network of its own: [`reach`].
 
 mod admit;
 mod conversations;
 mod events;
 mod exchange;
+mod reach;
 mod route;
 
-pub use exchange::Proxy;
+pub(crate) use exchange::Proxy;
+pub(crate) use reach::Inside;
 pub use route::{Route, RouteError};
 
 #[cfg(test)]

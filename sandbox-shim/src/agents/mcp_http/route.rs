@@ -109,6 +109,11 @@ impl Route {
         self.server.host_str().is_some_and(is_loopback)
     }
 
+    /// Whether the server is on loopback and speaks without TLS: where a program that is started with the proxy is.
+    pub(crate) fn may_be_inside(&self) -> bool {
+        self.is_local() && self.server.scheme() == "http"
+    }
+
     /// The bound listener.
     ///
     /// # Errors

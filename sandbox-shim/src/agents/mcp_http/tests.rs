@@ -82,7 +82,7 @@ impl Scene {
             counted.fetch_add(1, Ordering::SeqCst);
         });
         let here = TcpListener::from_std(route.listener().unwrap()).unwrap();
-        let proxy = Proxy::new(route, 0, Arc::new(ear), Arc::clone(&refusals), on_failure).unwrap();
+        let proxy = Proxy::new(route, 0, None, Arc::new(ear), Arc::clone(&refusals), on_failure).unwrap();
         tokio::spawn(Arc::new(proxy).serve(here, CancellationToken::new()));
         let client = Client::builder().no_proxy().build().unwrap();
         Self { url, asked, refusals, failures, cut, client }
@@ -298,7 +298,7 @@ async fn a_server_is_read_no_faster_than_its_client() {
     });
     let url = route.to_string();
     let here = TcpListener::from_std(route.listener().unwrap()).unwrap();
-    let proxy = Proxy::new(route, 0, Arc::new(ear_for(&kept)), Arc::default(), Box::new(|_| {})).unwrap();
+    let proxy = Proxy::new(route, 0, None, Arc::new(ear_for(&kept)), Arc::default(), Box::new(|_| {})).unwrap();
     tokio::spawn(Arc::new(proxy).serve(here, CancellationToken::new()));
     let mut answer = Client::builder().no_proxy().build().unwrap().get(&url).send().await.unwrap();
     // The pipes between are filled, and then nothing moves until the client reads.

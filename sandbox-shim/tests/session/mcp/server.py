@@ -3,6 +3,7 @@ that a cut stream can be taken up again.
 """
 
 import os
+import socket
 import sys
 import threading
 import time
@@ -38,6 +39,18 @@ def read(path: str) -> str:
     """Reads a file."""
     with open(path) as file:
         return file.read()
+
+
+@server.tool()
+def leave(host: str, port: int) -> str:
+    """Tries to reach somebody."""
+    try:
+        with socket.create_connection((host, port), timeout=600) as met:
+            # A connect that was turned to the relay is there at once, and is cut when it may not go.
+            met.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            return "left" if met.recv(1) else "no way out"
+    except OSError:
+        return "no way out"
 
 
 @server.tool()
