@@ -17,9 +17,10 @@ pub(crate) mod hello;
 pub(crate) mod routes;
 pub(crate) mod socks;
 
+use crate::policy::plain;
 use std::ffi::OsString;
 use std::io::{self, Write as _};
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 
 /// Of all the addresses of loopback, the one that the shim's own services have in the agent's network: nothing else is there.
@@ -30,6 +31,15 @@ pub(crate) const DOOR: SocketAddrV4 = SocketAddrV4::new(HOST, 3128);
 pub(crate) const RELAY: SocketAddrV4 = SocketAddrV4::new(HOST, 3129);
 /// Where names are asked for.
 pub(crate) const NAMES: SocketAddrV4 = SocketAddrV4::new(HOST, 53);
+
+/// Whether an address is this machine's, its link's, or no single host's: whoever owns a name must not choose what it reaches there.
+#[must_use]
+pub(crate) fn is_near(address: IpAddr) -> bool {
+    match plain(address) {
+        IpAddr::V4(v4) => v4.is_loopback() || v4.is_link_local() || v4.is_unspecified() || v4.is_multicast(),
+        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unicast_link_local() || v6.is_unspecified() || v6.is_multicast(),
+    }
+}
 
 /// A `sockaddr_in` as bytes.
 #[must_use]

@@ -35,12 +35,23 @@ fn read(stage: &Stage, name: &str) -> (&'static str, Value) {
 
 /// What the client is told, a line for each call.
 fn ask(python: &Path, stage: &Stage, server: &str, how: &str, calls: &[(&str, Value)]) -> (String, Vec<Value>) {
-    let mut client = Command::new(python);
-    client.args([script("client.py").as_str(), server, how]);
+    ask_as("client.py", python, stage, server, how, calls)
+}
+
+fn ask_as(
+    client: &str,
+    python: &Path,
+    stage: &Stage,
+    server: &str,
+    how: &str,
+    calls: &[(&str, Value)],
+) -> (String, Vec<Value>) {
+    let mut command = Command::new(python);
+    command.arg(script(client)).args([server, how]);
     for (tool, arguments) in calls {
-        client.args([(*tool).to_owned(), arguments.to_string()]);
+        command.args([(*tool).to_owned(), arguments.to_string()]);
     }
-    let done = client.current_dir(stage.workspace()).stderr(Stdio::inherit()).output().unwrap();
+    let done = command.current_dir(stage.workspace()).stderr(Stdio::inherit()).output().unwrap();
     let said = String::from_utf8(done.stdout).unwrap();
     assert!(done.status.success(), "{said}");
     let (revision, results) = said.split_once('\n').unwrap();
@@ -187,6 +198,59 @@ fn a_server_in_a_network_of_its_own_is_reached_through_the_proxy_and_reaches_nob
         Body::ConnectionAttempted(one) => one.address == "192.0.2.1" && one.outcome == Outcome::Denied,
         _ => false,
     }));
+}
+
+/// A client that has to ask for a token, a server that takes one which is for itself only, and its issuer.
+fn guarded(transport: &str, port: u16, issuer: &str, way_back: &str) {
+    let Some(python) = protocols() else { return };
+    let stage = scene();
+    let server = format!("http://{}:{port}/mcp", host());
+    let route: Route = server.parse().unwrap();
+    let (url, door) = (route.to_string(), route.address());
+    let (python_path, serve) = (python.to_str().unwrap(), script("server.py"));
+    let mut config = stage.config(&[python_path, &serve, transport, &host(), &port.to_string()]);
+    config.agent = Some("mcp".into());
+    config.policy = Some(stage.folder.path().join("mcp.toml").display().to_string());
+    config.mcp_http = vec![route];
+    let session = stage.begin(config);
+    let id = session.id.clone();
+    let (_, results) = ask_as("authorized.py", &python, &stage, &url, way_back, &three(&stage));
+    let issuer = format!("{}:{}{issuer}", host(), port + 100);
+    let get = |path: String| {
+        let asked =
+            stage.runtime.block_on(async { reqwest::get(format!("http://{door}{path}")).await.unwrap().text().await });
+        serde_json::from_str::<Value>(&asked.unwrap()).unwrap()
+    };
+    let resource = get("/.well-known/oauth-protected-resource/mcp".to_owned());
+    let named = format!("http://{door}/as/http/{issuer}");
+    assert_eq!((&resource["resource"], &resource["authorization_servers"]), (&json!(url), &json!([named])));
+    let metadata = get(format!("/.well-known/oauth-authorization-server/as/http/{issuer}"));
+    assert_eq!((&metadata["issuer"], &metadata["token_endpoint"]), (&json!(named), &json!(format!("{named}/token"))));
+    std::fs::write(stage.workspace().join("done"), "").unwrap();
+    session.end();
+    let records = stage.chain(&id);
+    check(&stage, &records, &results, "mcp/0.");
+    let asked = std::fs::read_to_string(stage.workspace().join("asked")).unwrap();
+    let expected =
+        format!("grant_type authorization_code\nresource {server}\ngrant_type refresh_token\nresource {server}\n");
+    assert_eq!(asked, expected);
+    let everything = format!("{records:?}");
+    let secrets = std::fs::read_to_string(stage.workspace().join("secrets")).unwrap();
+    // The client's own, the code with its verifier, and twice two tokens; some of them more than once.
+    assert!(secrets.lines().count() >= 7, "{secrets}");
+    for secret in secrets.lines() {
+        assert!(secret.len() >= 32 && !everything.contains(secret), "{secret} is on record");
+    }
+}
+
+#[test]
+fn a_client_comes_to_a_token_for_the_server_through_the_proxy() {
+    guarded("guarded", 3006, "", "http://localhost:3999/callback");
+}
+
+#[test]
+fn an_issuer_that_says_who_it_is_is_believed_through_the_proxy() {
+    guarded("guarded-iss", 3007, "/realm", "http://127.0.0.1:3999/callback?mine=1");
 }
 
 #[test]

@@ -42,6 +42,12 @@ pub(super) fn refusal(headers: &HeaderMap) -> Option<&'static str> {
         .then_some("web pages of other machines may not talk to this proxy")
 }
 
+/// The proxy, as a client that is let in calls it.
+pub(super) fn here(headers: &HeaderMap) -> String {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    format!("http://{}", host.to_ascii_lowercase())
+}
+
 /// Whether a host name means this machine.
 pub(super) fn is_loopback(host: &str) -> bool {
     let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();

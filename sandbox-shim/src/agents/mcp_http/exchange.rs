@@ -8,25 +8,22 @@ use super::super::{Adapter as _, Channel, Said};
 use super::admit;
 use super::conversations::{Conversation, Conversations};
 use super::events::{Event, Events};
+use super::oauth::Authorization;
 use super::reach::{Inside, Outgoing, Reach};
+use super::replies::{Answer, Cut, Flow, MESSAGE_BYTES_MAX, answer, failed, not_recorded, whole};
 use super::route::Route;
 use crate::contract::RecordError;
 use crate::lock::lock;
 use http_body_util::{BodyExt as _, Either, Full, Limited};
-use hyper::body::{Body, Bytes, Frame, Incoming};
-use hyper::header::{self, HeaderMap, HeaderValue};
-use hyper::{Method, Request, Response, StatusCode, Uri};
-use serde_json::{Value, json};
-use std::pin::Pin;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{self, HeaderMap};
+use hyper::{Method, Request, StatusCode, Uri};
+use serde_json::Value;
 use std::sync::{Arc, Mutex};
-use std::task::{self, Poll};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use url::Url;
-
-/// A message longer than this is refused.
-const MESSAGE_BYTES_MAX: usize = 16 << 20;
 
 /// Connections at once, each of which may be a stream that stays open; more wait.
 const CONNECTIONS_MAX: usize = 256;
@@ -39,6 +36,7 @@ pub(crate) struct Proxy {
     /// Tells the conversations of several proxies apart.
     index: usize,
     reach: Reach,
+    authorization: Authorization,
     ear: Arc<Ear>,
     refusals: Arc<Refusals>,
     on_failure: Box<dyn Fn(&RecordError) + Send + Sync>,
@@ -50,8 +48,6 @@ impl std::fmt::Debug for Proxy {
         f.debug_struct("Proxy").field("route", &self.route).finish_non_exhaustive()
     }
 }
-
-type Answer = Response<Either<Full<Bytes>, Flow>>;
 
 /// What could not be recorded has been reported, and must not be passed on.
 struct NotRecorded;
@@ -78,8 +74,9 @@ impl Proxy {
         refusals: Arc<Refusals>,
         on_failure: Box<dyn Fn(&RecordError) + Send + Sync>,
     ) -> anyhow::Result<Self> {
+        let authorization = Authorization::new(route.server().clone(), route.is_local());
         let reach = Reach::new(&route, inside)?;
-        Ok(Self { route, index, reach, ear, refusals, on_failure, conversations: Mutex::default() })
+        Ok(Self { route, index, reach, authorization, ear, refusals, on_failure, conversations: Mutex::default() })
     }
 
     /// Takes connections until `stop`.
@@ -95,8 +92,9 @@ impl Proxy {
             return failed(StatusCode::FORBIDDEN, why);
         }
         let session = envelope.headers.get(SESSION).and_then(|id| id.to_str().ok()).map(str::to_owned);
+        let here = admit::here(&envelope.headers);
         let Some((url, endpoint)) = self.target(&envelope.uri) else {
-            return failed(StatusCode::NOT_FOUND, "no MCP server has this path");
+            return self.authorization.answer(&self.reach, &here, envelope, body).await;
         };
         let name = session.map(|id| format!("session {id}")).or(endpoint);
         let known = name.as_ref().and_then(|name| lock(&self.conversations).find(name));
@@ -108,9 +106,9 @@ impl Proxy {
         });
         let sent = admit::passed_on(&envelope.headers);
         match envelope.method {
-            Method::POST => self.post(url, sent, body, conversation).await,
+            Method::POST => self.post(url, sent, body, conversation, here).await,
             Method::GET => match self.pass_on(Method::GET, url, sent, Bytes::new()).await {
-                Ok(response) => self.pass_back(response, conversation, Vec::new()).await,
+                Ok(response) => self.pass_back(response, conversation, Vec::new(), &here).await,
                 Err(why) => failed(StatusCode::BAD_GATEWAY, &why),
             },
             Method::DELETE => match self.pass_on(Method::DELETE, url, sent, Bytes::new()).await {
@@ -122,7 +120,7 @@ impl Proxy {
                             return not_recorded();
                         }
                     }
-                    self.pass_back(response, conversation, Vec::new()).await
+                    self.pass_back(response, conversation, Vec::new(), &here).await
                 }
                 Err(why) => failed(StatusCode::BAD_GATEWAY, &why),
             },
@@ -146,7 +144,14 @@ impl Proxy {
         Some((url, Some(name)))
     }
 
-    async fn post(self: Arc<Self>, url: Url, sent: HeaderMap, body: Incoming, conversation: Conversation) -> Answer {
+    async fn post(
+        self: Arc<Self>,
+        url: Url,
+        sent: HeaderMap,
+        body: Incoming,
+        conversation: Conversation,
+        here: String,
+    ) -> Answer {
         let bytes = match Limited::new(body, MESSAGE_BYTES_MAX).collect().await {
             Ok(body) => body.to_bytes(),
             Err(error) => {
@@ -163,7 +168,7 @@ impl Proxy {
         };
         let Ok(heard) = self.heard(&conversation, &message, Mcp::question_line) else { return not_recorded() };
         match self.pass_on(Method::POST, url, sent, bytes).await {
-            Ok(response) => self.pass_back(response, conversation, heard.called).await,
+            Ok(response) => self.pass_back(response, conversation, heard.called, &here).await,
             Err(why) => match self.give_up(&conversation, &heard.called, &why) {
                 Ok(()) => failed(StatusCode::BAD_GATEWAY, &why),
                 Err(NotRecorded) => not_recorded(),
@@ -191,15 +196,17 @@ impl Proxy {
         }
     }
 
-    /// Hears the server's answer and gives it to the client. `asked` are the calls that it is an answer to.
+    /// Hears the server's answer and gives it to the client, who knows the proxy as `here`. `asked` are the calls that it is an answer to.
     async fn pass_back(
         self: Arc<Self>,
         response: reqwest::Response,
         conversation: Conversation,
         asked: Vec<String>,
+        here: &str,
     ) -> Answer {
         let status = response.status();
-        let headers = admit::passed_on(response.headers());
+        let mut headers = admit::passed_on(response.headers());
+        self.authorization.challenged(&mut headers, here);
         if let Some(id) = headers.get(SESSION).and_then(|id| id.to_str().ok()) {
             lock(&self.conversations).name(&format!("session {id}"), &conversation);
         }
@@ -221,6 +228,8 @@ impl Proxy {
             }
         };
         let message = serde_json::from_slice::<Value>(&body).ok().filter(|_| kind == "application/json");
+        // A refusal may be in the words of another protocol, OAuth's among them.
+        let message = message.filter(|said| status.is_success() || said.is_array() || said.get("jsonrpc").is_some());
         let mut passed = body.clone();
         if let Some(message) = &message {
             match self.heard(&conversation, message, Mcp::stream_line) {
@@ -350,59 +359,4 @@ impl Proxy {
 /// The name of a conversation whose stream has named this endpoint.
 fn endpoint_name(path: &str, query: Option<&str>) -> String {
     format!("endpoint {path}?{}", query.unwrap_or_default())
-}
-
-async fn whole(mut response: reqwest::Response) -> Result<Bytes, String> {
-    let mut body = Vec::new();
-    loop {
-        match response.chunk().await {
-            Ok(Some(piece)) => body.extend_from_slice(&piece),
-            Ok(None) => return Ok(body.into()),
-            Err(error) => return Err(format!("the MCP server's answer was cut: {}", error.without_url())),
-        }
-        if body.len() > MESSAGE_BYTES_MAX {
-            return Err(format!("the MCP server's answer is longer than {MESSAGE_BYTES_MAX} bytes"));
-        }
-    }
-}
-
-fn answer(status: StatusCode, headers: HeaderMap, body: Either<Full<Bytes>, Flow>) -> Answer {
-    let mut response = Response::new(body);
-    *response.status_mut() = status;
-    *response.headers_mut() = headers;
-    response
-}
-
-/// An answer of the proxy's own, as the protocol has errors that belong to no request.
-fn failed(status: StatusCode, why: &str) -> Answer {
-    let error = json!({"code": -32000, "message": format!("watchkeeper: {why}")});
-    let body = json!({"jsonrpc": "2.0", "id": null, "error": error}).to_string();
-    let mut headers = HeaderMap::new();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    answer(status, headers, Either::Left(Full::new(body.into())))
-}
-
-fn not_recorded() -> Answer {
-    failed(StatusCode::SERVICE_UNAVAILABLE, "it could not be recorded, so it was not done")
-}
-
-/// A stream that ended before its end.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(super) struct Cut(String);
-
-/// The body of an answer that comes piece by piece.
-#[derive(Debug)]
-pub(super) struct Flow(mpsc::Receiver<Result<Bytes, Cut>>);
-
-impl Body for Flow {
-    type Data = Bytes;
-    type Error = Cut;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut task::Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
-        self.0.poll_recv(context).map(|piece| piece.map(|piece| piece.map(Frame::data)))
-    }
 }

@@ -8,17 +8,19 @@
 //! ```
 //! This is the streamable HTTP transport (2025-03-26 to 2025-11-25, and 2026-07-28), and the one before it, where a stream names the
 //! endpoint for messages. The proxy listens on loopback; the server may be anywhere. Headers go through unchanged, keys among them,
-//! and are not recorded. No path but the server's own is passed on, nothing is passed on that cannot be read or recorded, and
-//! a server is read no faster than its client.
+//! and are not recorded. No path but the server's own is passed on, and what leads to a token for it (`oauth/`); nothing is passed on that
+//! cannot be read or recorded, and a server is read no faster than its client.
 //!
 //! Which side is under watch does not matter here: an agent that talks to a server elsewhere, or a server whose client is elsewhere. Only
-//! the way to a server under watch differs, when it has a network of its own: [`reach`].
+//! the way to a server under watch differs, when it has a network of its own: `reach.rs`.
 
 mod admit;
 mod conversations;
 mod events;
 mod exchange;
+mod oauth;
 mod reach;
+mod replies;
 mod route;
 
 pub(crate) use exchange::Proxy;

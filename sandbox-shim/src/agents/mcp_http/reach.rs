@@ -64,6 +64,11 @@ impl Reach {
         Ok(Self { client, tries, inside: inside.filter(|_| route.may_be_inside()) })
     }
 
+    /// Whether the server is in a network that leads nowhere, or nobody knows yet.
+    pub(super) fn leads_inside(&self) -> bool {
+        self.inside.as_ref().is_some_and(|inside| !matches!(inside.get(), Some(None)))
+    }
+
     /// Asks the server, and waits for one that has only just been started.
     pub(super) async fn send(&self, sent: &Outgoing) -> anyhow::Result<reqwest::Response> {
         let mut tries = self.tries;

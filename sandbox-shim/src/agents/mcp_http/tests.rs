@@ -47,7 +47,10 @@ fn stream(pieces: &[&str], ends: bool) -> String {
 impl Scene {
     /// A server that gives each connection the next of these answers.
     async fn with(answers: Vec<String>, ear: Ear) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::at(TcpListener::bind("127.0.0.1:0").await.unwrap(), answers, ear)
+    }
+
+    fn at(listener: TcpListener, answers: Vec<String>, ear: Ear) -> Self {
         let asked = Arc::<Mutex<Vec<String>>>::default();
         let route: Route = format!("http://{}/mcp", listener.local_addr().unwrap()).parse().unwrap();
         let hears = Arc::clone(&asked);
@@ -259,6 +262,89 @@ async fn the_transport_of_2024_is_understood_too() {
     assert!(scene.asked()[1].starts_with("POST /messages/?session_id=7 "), "{:?}", scene.asked());
     let lost = "lost: an MCP server that names an endpoint at another server";
     assert_eq!(told(&kept), [lost, "mcp/0.1/client/1 add proxy allowed"]);
+}
+
+/// A server's metadata and that of an issuer at the same place, as both are asked for them.
+fn names_an_issuer(scene: &str, issuer: &str) -> [String; 2] {
+    let server = json!({"resource": format!("http://{scene}/mcp"), "authorization_servers": [format!("http://{scene}/{issuer}")]});
+    let endpoint = |name: &str| format!("http://{scene}/{issuer}/{name}");
+    let metadata = json!({
+        "issuer": format!("http://{scene}/{issuer}"),
+        "authorization_endpoint": endpoint("authorize"),
+        "token_endpoint": endpoint("token"),
+    });
+    [server, metadata].map(|document| said("200 OK", JSON, "", &document.to_string()))
+}
+
+#[tokio::test]
+async fn what_leads_to_a_token_goes_to_the_issuer_that_it_is_for_and_is_not_recorded() {
+    let kept = Arc::new(Kept::default());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let server = listener.local_addr().unwrap().to_string();
+    let [of_a, a] = names_an_issuer(&server, "a");
+    let [of_b, b] = names_an_issuer(&server, "b");
+    let challenge = "WWW-Authenticate: Bearer resource_metadata=\"https://elsewhere.example/x\", scope=\"use\"\r\n";
+    let error = json!({"error": "invalid_token"}).to_string();
+    let token = json!({"access_token": "sesame-token"}).to_string();
+    let answers = vec![
+        said("401 Unauthorized", JSON, challenge, &error),
+        of_a,
+        a,
+        said("200 OK", JSON, "Set-Cookie: sesame=1\r\n", &token),
+        said("307 Temporary Redirect", JSON, "Location: http://elsewhere.example/\r\n", ""),
+        of_b,
+        b,
+    ];
+    let scene = Scene::at(listener, answers, ear_for(&kept));
+    let here = scene.url.strip_suffix("/mcp").unwrap().to_owned();
+    let refused = scene.ask(Method::POST).body(call(1).to_string()).send().await.unwrap();
+    let expected =
+        format!("Bearer resource_metadata=\"{here}/.well-known/oauth-protected-resource/mcp\", scope=\"use\"");
+    assert_eq!(refused.headers()["www-authenticate"].to_str().unwrap(), expected);
+    let issuer = format!("{here}/as/http/{server}/a");
+    let form = format!("code=sesame-code&code_verifier=sesame-verifier&resource={here}/mcp");
+    let ask = || {
+        let asking = scene.client.post(format!("{issuer}/token")).basic_auth("me", Some("sesame-secret"));
+        asking
+            .header("cookie", "sesame=2")
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(form.clone())
+    };
+    // Nobody else's page, and nobody who calls the proxy by another name, has a way to the issuer either.
+    for (name, value) in [("origin", "https://evil.example"), ("host", "evil.example")] {
+        assert_eq!(ask().header(name, value).send().await.unwrap().status(), StatusCode::FORBIDDEN, "{name}");
+    }
+    let granted = ask().send().await.unwrap();
+    assert!(!granted.headers().contains_key("set-cookie"));
+    assert_eq!(granted.text().await.unwrap(), token);
+    assert_eq!(ask().send().await.unwrap().status(), StatusCode::BAD_GATEWAY, "an issuer that sends elsewhere");
+    // The server names another issuer: what is meant for the first does not go there.
+    let metadata = scene.client.get(format!("{here}/.well-known/oauth-protected-resource/mcp")).send().await.unwrap();
+    assert!(metadata.text().await.unwrap().contains(&format!("{here}/as/http/{server}/b")));
+    assert_eq!(ask().send().await.unwrap().status(), StatusCode::NOT_FOUND);
+    for other in ["/token", "/as/http/evil.example/token", "/.well-known/x", "/a/token"] {
+        let asked = scene.client.post(format!("{here}{other}")).body(form.clone()).send().await.unwrap();
+        assert_eq!(asked.status(), StatusCode::NOT_FOUND, "{other}");
+    }
+    let asked = scene.asked();
+    let first: Vec<&str> = asked.iter().filter_map(|text| text.lines().next()).collect();
+    let expected = [
+        "POST /mcp HTTP/1.1",
+        "GET /.well-known/oauth-protected-resource/mcp HTTP/1.1",
+        "GET /.well-known/oauth-authorization-server/a HTTP/1.1",
+        "POST /a/token HTTP/1.1",
+        "POST /a/token HTTP/1.1",
+        "GET /.well-known/oauth-protected-resource/mcp HTTP/1.1",
+        "GET /.well-known/oauth-authorization-server/b HTTP/1.1",
+    ];
+    assert_eq!(first, expected);
+    let resource = format!("resource=http%3A%2F%2F{}%2Fmcp", server.replace(':', "%3A"));
+    assert!(asked[3].ends_with(&format!("code=sesame-code&code_verifier=sesame-verifier&{resource}")), "{}", asked[3]);
+    let sent = asked[3].to_lowercase();
+    assert!(sent.contains("authorization: basic ") && !sent.contains("cookie"), "{sent}");
+    let expected = ["mcp/0.1/client/1 add proxy allowed", "mcp/0.1/client/1 Some(false) HTTP status 401 Unauthorized"];
+    assert_eq!(told(&kept), expected);
+    assert!(!format!("{:?}", kept.events()).contains("sesame"));
 }
 
 /// Takes nothing.

@@ -7,6 +7,7 @@ use crate::clock;
 use crate::contract::Ticket;
 use crate::egress::dns::{Question as Asked, Said};
 use crate::egress::fake::looks_like_data;
+use crate::egress::is_near;
 use crate::policy::{Action, Destination, Verdict, plain};
 use crate::process::Process;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -83,13 +84,7 @@ impl Core {
         if let Some(why) = self.shut_for_all(at) {
             return Some(why);
         }
-        let is_near = match ip {
-            IpAddr::V4(v4) => v4.is_loopback() || v4.is_link_local() || v4.is_unspecified() || v4.is_multicast(),
-            IpAddr::V6(v6) => {
-                v6.is_loopback() || v6.is_unicast_link_local() || v6.is_unspecified() || v6.is_multicast()
-            }
-        };
-        if is_near {
+        if is_near(ip) {
             return Some(format!("the name leads to {ip}, which is no host outside"));
         }
         self.policy().egress().and_then(|egress| egress.shuts(ip, at.port())).and_then(|verdict| verdict.reason)

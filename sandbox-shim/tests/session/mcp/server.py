@@ -1,5 +1,6 @@
 """An MCP server of the Python SDK: `server.py [<transport> <host> <port>]`, until there is a file `done`. Over HTTP it keeps its events, so
-that a cut stream can be taken up again.
+that a cut stream can be taken up again. `guarded` is streamable HTTP for who has a token, `guarded-iss` the same with an issuer that says
+who it is and whose URL has a path.
 """
 
 import os
@@ -31,7 +32,15 @@ class Kept(EventStore):
         return stream
 
 
-server = MCPServer("reader")
+transport, host, port = sys.argv[1:4] if len(sys.argv) > 1 else ("stdio", None, None)
+guard = {}
+if transport.startswith("guarded"):
+    sys.dont_write_bytecode = True
+    import issuer
+
+    says_who = transport == "guarded-iss"
+    guard = issuer.guard(host, int(port), "/realm" if says_who else "", says_who)
+server = MCPServer("reader", **guard)
 
 
 @server.tool()
@@ -67,7 +76,6 @@ def end_when_done():
     os._exit(0)
 
 
-transport, host, port = sys.argv[1:4] if len(sys.argv) > 1 else ("stdio", None, None)
 if transport == "stdio":
     server.run()
     sys.exit()
