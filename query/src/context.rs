@@ -7,6 +7,7 @@ use crate::filters::Filters;
 use crate::guard;
 use crate::limits::Limits;
 use crate::needle::narrow;
+use crate::plans::{Planned, Plans, is_lasting};
 use crate::records::{Pinned, Records, STORE};
 use crate::rolled;
 use crate::schema::{file_schema, viewed};
@@ -59,6 +60,7 @@ pub struct Engine {
     lake: Arc<Lake>,
     limits: Arc<Limits>,
     filters: Arc<Filters>,
+    plans: Arc<Plans>,
     /// The columns of the lake when it was last asked, and the catalog for them if it is not the shared one.
     wider: Mutex<Option<(Arc<Columns>, Option<Catalogs>)>>,
     on_query: OnQuery,
@@ -99,7 +101,8 @@ impl Engine {
         let context = context(&lake, &config, runtime.metrics().num_workers()).map_err(|e| internal(&e))?;
         let filters = Arc::new(Filters::new(config.filter_cache_bytes));
         let limits = Arc::new(Limits::new(config));
-        Ok(Self { context, lake, limits, filters, wider: Mutex::new(None), on_query, runtime: Some(runtime) })
+        let plans = Arc::new(Plans::new());
+        Ok(Self { context, lake, limits, filters, plans, wider: Mutex::new(None), on_query, runtime: Some(runtime) })
     }
 
     /// The limits in force.
@@ -127,11 +130,12 @@ impl Engine {
         let place = self.limits.place().await?;
         let snapshot = self.lake.refresh().await.map_err(|error| QueryError::Lake { message: chain(&error) })?;
         run.body.table_version = i64::try_from(snapshot.version).unwrap_or(i64::MAX);
+        let columns = Arc::clone(&snapshot.columns);
         let pinned = Pinned { snapshot, scan_bytes: self.limits.config.scan_bytes };
-        let state = self.pin(pinned).map_err(|e| internal(&e))?;
+        let mut state = self.pin(pinned).map_err(|e| internal(&e))?;
         let runtime = self.limits.runtime(state.runtime_env()).map_err(|e| internal(&e))?;
 
-        let (limits, filters) = (Arc::clone(&self.limits), Arc::clone(&self.filters));
+        let (limits, filters, plans) = (Arc::clone(&self.limits), Arc::clone(&self.filters), Arc::clone(&self.plans));
         let (send, receive) = mpsc::channel(2);
         let (tell, told) = tokio::sync::oneshot::channel();
         let sql = sql.to_owned();
@@ -140,7 +144,15 @@ impl Engine {
         // Planning too happens on the engine's threads: it reads footers, and some plans take long to make.
         let task = self.handle().spawn(async move {
             let _place = place;
-            let stream = match plan(state, runtime, &sql, &limits, &filters, &heeded).await {
+            let kept = plans.of(&sql, &columns);
+            let begun = async {
+                let planned = match kept {
+                    Some(planned) => planned,
+                    None => plan(&mut state, &sql, &columns, &plans, &limits).await?,
+                };
+                begin(state, runtime, &planned, &limits, &filters, &heeded).await
+            };
+            let stream = match begun.await {
                 Ok(stream) => stream,
                 Err(error) => {
                     // The asker may be gone; then nobody wants to know.
@@ -379,31 +391,49 @@ fn wider(columns: &Columns, store: Arc<dyn ObjectStore>) -> Result<Option<Catalo
     Ok(Some(Arc::new(catalogs)))
 }
 
-/// Plans a question and starts it, with memory and disk of its own.
+/// Plans a question, and keeps the plan if it is one that may come again.
 async fn plan(
+    state: &mut SessionState,
+    sql: &str,
+    columns: &Arc<Columns>,
+    plans: &Plans,
+    limits: &Limits,
+) -> Result<Arc<Planned>, QueryError> {
+    let dialect = state.config_options().sql_parser.dialect;
+    let statement = state.sql_to_statement(sql, &dialect).map_err(|e| from_planner(&e))?;
+    let asked = state.resolve_table_references(&statement).map_err(|e| from_planner(&e))?;
+    register(state, &asked).await.map_err(|e| internal(&e))?;
+    let plan = state.statement_to_plan(statement).await.map_err(|e| from_planner(&e))?;
+    guard::check(&plan)?;
+    let lasting = is_lasting(&plan).map_err(|e| internal(&e))?;
+    let seeks = seeks(&plan).map_err(|e| internal(&e))?;
+    if seeks && straight(&plan).map_err(|e| internal(&e))? {
+        state.config_mut().options_mut().optimizer.max_passes = 1;
+    }
+    let plan = state.optimize(&plan).map_err(|e| planning(&e, limits))?;
+    let planned = Arc::new(Planned { plan, seeks });
+    if lasting {
+        plans.keep(sql, columns, &planned);
+    }
+    Ok(planned)
+}
+
+/// Makes a plan ready to run and starts it, with memory and disk of its own.
+async fn begin(
     mut state: SessionState,
     runtime: Arc<RuntimeEnv>,
-    sql: &str,
+    planned: &Planned,
     limits: &Limits,
     filters: &Filters,
     stop: &Stop,
 ) -> Result<SendableRecordBatchStream, QueryError> {
-    let dialect = state.config_options().sql_parser.dialect;
-    let statement = state.sql_to_statement(sql, &dialect).map_err(|e| from_planner(&e))?;
-    let asked = state.resolve_table_references(&statement).map_err(|e| from_planner(&e))?;
-    register(&state, &asked).await.map_err(|e| internal(&e))?;
-    let plan = state.statement_to_plan(statement).await.map_err(|e| from_planner(&e))?;
-    guard::check(&plan)?;
-    if seeks(&plan).map_err(|e| internal(&e))? {
-        let options = state.config_mut().options_mut();
-        options.execution.parquet.pushdown_filters = true;
-        if straight(&plan).map_err(|e| internal(&e))? {
-            options.optimizer.max_passes = 1;
-        }
+    if planned.seeks {
+        state.config_mut().options_mut().execution.parquet.pushdown_filters = true;
     }
-    let plan = state.create_physical_plan(&plan).await.map_err(|e| planning(&e, limits))?;
+    let plan = state.query_planner().create_physical_plan(&planned.plan, &state).await;
     let task = Arc::new(TaskContext::from(&state).with_runtime(runtime));
-    let plan = narrow(plan, task.runtime_env().as_ref(), filters).await.map_err(|e| planning(&e, limits))?;
+    let plan = narrow(plan.map_err(|e| planning(&e, limits))?, task.runtime_env().as_ref(), filters).await;
+    let plan = plan.map_err(|e| planning(&e, limits))?;
     stoppable(plan, stop).and_then(|plan| execute_stream(plan, task)).map_err(|e| planning(&e, limits))
 }
 

@@ -18,6 +18,7 @@ mod filters;
 mod guard;
 mod limits;
 mod needle;
+mod plans;
 mod prune;
 mod records;
 pub mod render;

@@ -9,6 +9,7 @@ mod keeper;
 mod known;
 mod lake;
 mod limits;
+mod plans;
 mod prune;
 mod read_only;
 mod rolled;
