@@ -4,10 +4,11 @@
 
 `log` is the example of wk-shim: a log and nothing else. Memory is read five seconds after the agent stands still, and again after it has started 500
 programs: all of it, what is the program's own, and what is the file that it was loaded from. Start-up is from the fork of `wk-shim` to the agent's first
-line, less the same without a shim.
+line, less the same without a shim: of an agent that opens nothing before (now.c), and of Python, whose own start is some dozens of opens under watch.
 """
 import os
 import pathlib
+import shutil
 import statistics
 import subprocess
 import sys
@@ -55,20 +56,29 @@ try:
         print(f"memory, {what}: {memory(agent.pid)}", flush=True)
         agent.wait()
 
+    now = folder / "now"
+    compiler = shutil.which("cc") or shutil.which("gcc") or sys.exit("no C compiler for now.c")
+    subprocess.run([compiler, "-O2", "-static", "-o", str(now), str(pathlib.Path(__file__).with_name("now.c"))], check=True)
+    agents = {
+        "first line of a program that opens nothing": [str(now)],
+        "first line of Python": [sys.executable, "-S", "-c", "import time; print(time.monotonic_ns())"],
+    }
+
     def first_line(command):
         began = time.monotonic_ns()
         # CLOCK_MONOTONIC, which all processes share.
-        done = subprocess.run(
-            [*command, sys.executable, "-S", "-c", "import time; print(time.monotonic_ns())"], cwd=work, capture_output=True, text=True, check=True
-        )
+        done = subprocess.run(command, cwd=work, capture_output=True, text=True, check=True)
         return (int(done.stdout) - began) / 1e6
 
-    times = {"bare": [], "shim": []}
+    times = {(what, watch): [] for what in agents for watch in ("bare", "shim")}
     for _ in range(rounds):
-        times["bare"].append(first_line([]))
-        times["shim"].append(first_line(run))
+        for what, agent in agents.items():
+            times[what, "bare"].append(first_line(agent))
+            times[what, "shim"].append(first_line([*run, *agent]))
     cost = {"best": min, "median": statistics.median}
-    said = (f"{name} {pick(times['shim']) - pick(times['bare']):.1f} ms" for name, pick in cost.items())
-    print(f"start-up: {', '.join(said)} ({rounds} rounds; bare {min(times['bare']):.1f} ms; load {os.getloadavg()[0]:.1f})")
+    for what in agents:
+        bare, shim = times[what, "bare"], times[what, "shim"]
+        said = ", ".join(f"{name} {pick(shim) - pick(bare):.1f} ms" for name, pick in cost.items())
+        print(f"start-up, to the {what}: {said} ({rounds} rounds; bare {min(bare):.1f} ms; load {os.getloadavg()[0]:.1f})")
 finally:
     services.end()
