@@ -99,7 +99,9 @@ async fn check(settings: &Settings, options: &Options, against: Option<String>) 
         Some(path) => {
             let mut notebook = read_notebook(path)?;
             let report = verify::verify_with(&mut notebook, &files, &key, &verify_options, progress).await?;
-            write_notebook(path, &notebook)?;
+            if report.is_valid() {
+                write_notebook(path, &notebook)?;
+            }
             report
         }
     };

@@ -96,8 +96,10 @@ fn what_a_notebook_knows_is_not_read_again_and_hides_nothing() {
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     std::fs::write(&file, bytes).unwrap();
+    let kept = std::fs::read(&notebook).unwrap();
     let (bent, _) = verify(1);
     assert!(bent["findings"].to_string().contains("the commit says"), "{bent}");
+    assert_eq!(std::fs::read(&notebook).unwrap(), kept);
 
     std::fs::write(&notebook, "{").unwrap();
     let (_, said) = verify(2);
