@@ -2,16 +2,24 @@
 //!
 //! ```text
 //! thread = bpf_get_current_pid_tgid()
-//! if thread is in `awaited`:
+//! if thread stands in one of the places of `awaited` at its number modulo BUCKETS:
 //!     if the result is an error:
 //!         put {thread, result} into `results`; if that has no room, add one to `lost`
-//!     remove thread from `awaited`
+//!     make the place zero
 //! ```
-//! It removes last, so that what is not awaited any more has been told. A raw tracepoint passes the result as its second argument
-//! on every processor. Pure.
+//! It does that last, so that what is not awaited any more has been told. A raw tracepoint passes the result as its second argument
+//! on every processor. `awaited` is an array and no hash, because the kernel looks into an array in a few instructions, and every call of the machine
+//! passes here. Pure.
 
 use crate::sys::bpf::Instruction;
 use std::os::fd::RawFd;
+
+/// How many buckets of threads there are, a power of two.
+pub(super) const BUCKETS: u32 = 4096;
+/// How many threads with the same number, modulo [`BUCKETS`], may be inside a call at the same moment.
+pub(super) const PLACES: usize = 4;
+/// How many bytes a place has.
+pub(super) const PLACE_BYTES: usize = 8;
 
 /// The maps that the program works on, by descriptor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,16 +29,19 @@ pub(super) struct Maps {
     pub lost: RawFd,
 }
 
-// Registers: a call takes its arguments in R1 to R4, answers in R0, and leaves R6 and the stack below R10 as they are.
+// Registers: a call takes its arguments in R1 to R4, answers in R0, and leaves R6 to R8 and the stack below R10 as they are.
 const R0: u8 = 0;
 const R1: u8 = 1;
 const R2: u8 = 2;
 const R3: u8 = 3;
 const R4: u8 = 4;
 const R6: u8 = 6;
+const R7: u8 = 7;
+const R8: u8 = 8;
 const R10: u8 = 10;
 
 // Places on the stack. The result lies behind the thread: together they are what is told.
+const BUCKET: i16 = -24;
 const THREAD: i16 = -16;
 const RESULT: i16 = -8;
 /// How much is told.
@@ -38,7 +49,6 @@ const TOLD_BYTES: i32 = 16;
 
 // Helpers of the kernel, by number.
 const MAP_LOOKUP: i32 = 1;
-const MAP_DELETE: i32 = 3;
 const GET_CURRENT_PID_TGID: i32 = 14;
 const RINGBUF_OUTPUT: i32 = 130;
 
@@ -59,6 +69,11 @@ const fn set(to: u8, number: i32) -> Instruction {
 
 const fn add(to: u8, number: i32) -> Instruction {
     instruction(0x07, to, 0, 0, number)
+}
+
+/// Leaves of the register the bits that the number has.
+const fn keep(to: u8, number: i32) -> Instruction {
+    instruction(0x57, to, 0, 0, number)
 }
 
 /// Reads 64 bits at a pointer.
@@ -109,6 +124,12 @@ fn if_negative(register: u8, then: &[Instruction]) -> Vec<Instruction> {
     [&[jump(0x75, register, then)], then].concat()
 }
 
+/// Does `then` if two registers are equal.
+fn if_equal(one: u8, other: u8, then: &[Instruction]) -> Vec<Instruction> {
+    let unequal = Instruction { registers: other << 4 | one, ..jump(0x5d, one, then) };
+    [&[unequal], then].concat()
+}
+
 /// The program.
 #[must_use]
 pub(super) fn program(maps: Maps) -> Vec<Instruction> {
@@ -125,18 +146,18 @@ pub(super) fn program(maps: Maps) -> Vec<Instruction> {
         &unless_zero(R0, &count_lost),
     ]
     .concat();
-    let awaited = [
-        &[read(R1, R6, 8)][..],
-        &if_negative(R1, &tell),
-        &map(R1, maps.awaited),
-        &place(R2, THREAD),
-        &[call(MAP_DELETE)],
-    ]
-    .concat();
+    let awaited = [&[read(R1, R6, 8)][..], &if_negative(R1, &tell), &[set(R1, 0), write(R8, 0, R1)]].concat();
+    let in_place = |number: usize| {
+        let at = i16::try_from(number * PLACE_BYTES).expect("a bucket of a few places");
+        [&[read(R1, R0, at)][..], &if_equal(R1, R7, &[copy(R8, R0), add(R8, at.into())])].concat()
+    };
+    let found = [set(R8, 0)].into_iter().chain((0..PLACES).flat_map(in_place)).collect::<Vec<_>>();
+    let bucket = i32::try_from(BUCKETS - 1).expect("a number of 12 bits");
     [
-        &[copy(R6, R1), call(GET_CURRENT_PID_TGID), write(R10, THREAD, R0)][..],
-        &look_up(maps.awaited, THREAD),
-        &unless_zero(R0, &awaited),
+        &[copy(R6, R1), call(GET_CURRENT_PID_TGID), copy(R7, R0), write(R10, THREAD, R0)][..],
+        &[keep(R0, bucket), write(R10, BUCKET, R0)],
+        &look_up(maps.awaited, BUCKET),
+        &unless_zero(R0, &[&found[..], &unless_zero(R8, &awaited)].concat()),
         &[set(R0, 0), end()],
     ]
     .concat()
@@ -150,7 +171,7 @@ mod tests {
     fn every_jump_leads_forward_to_an_instruction_and_the_last_one_ends_it() {
         let program = program(Maps { awaited: 3, results: 4, lost: 5 });
         let is_second_half = |at: usize| at > 0 && program[at - 1].code == 0x18;
-        for (at, jump) in program.iter().enumerate().filter(|(_, one)| matches!(one.code, 0x15 | 0x75)) {
+        for (at, jump) in program.iter().enumerate().filter(|(_, one)| matches!(one.code, 0x15 | 0x5d | 0x75)) {
             let to = at + 1 + usize::try_from(jump.offset).unwrap();
             assert!(to < program.len() && !is_second_half(to), "from {at} to {to}");
         }

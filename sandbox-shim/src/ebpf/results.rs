@@ -1,10 +1,11 @@
 //! One session's program, its maps, and what comes out of them.
 
-use super::program::{Maps, program};
+use super::program::{BUCKETS, Maps, PLACE_BYTES, PLACES, program};
 use super::ring::Ring;
-use crate::sys::bpf::{self, Map};
+use crate::sys::bpf::{self, Array};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A thread, in the machine's own numbering: that of the kernel's programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,8 +24,10 @@ impl Thread {
         Self::of(process, 0)..=Self(Self::of(process, 0).0 | u64::from(u32::MAX))
     }
 
-    const fn key(self) -> [u8; 8] {
-        self.0.to_ne_bytes()
+    /// Where its bucket begins, in bytes.
+    fn bucket(self) -> usize {
+        let number = usize::try_from(self.0 % u64::from(BUCKETS)).expect("it is below the number of buckets");
+        number * PLACES * PLACE_BYTES
     }
 }
 
@@ -40,8 +43,9 @@ pub(crate) struct Failed {
 /// Tells how calls end that are awaited.
 #[derive(Debug)]
 pub(crate) struct Results {
-    awaited: Map<8, 1>,
-    lost: Map<4, 8>,
+    /// Threads, four to a bucket; zero where there is none.
+    awaited: Array,
+    lost: Array,
     /// The program is at its place as long as this is open.
     _attached: OwnedFd,
 }
@@ -62,7 +66,8 @@ impl Results {
     /// # Errors
     /// What the kernel says: `EPERM` without the right to, `EINVAL` before Linux 5.8.
     pub(crate) fn begin(ring_bytes: u32) -> io::Result<(Self, Ring)> {
-        let (awaited, lost) = (Map::hash(super::AWAITED_MAX)?, Map::<4, 8>::array(1)?);
+        let bucket_bytes = u32::try_from(PLACES * PLACE_BYTES).expect("a bucket of a few places");
+        let (awaited, lost) = (Array::new(bucket_bytes, BUCKETS)?, Array::new(8, 1)?);
         let ring = Ring::new(ring_bytes)?;
         let maps = Maps { awaited: awaited.number(), results: ring.number(), lost: lost.number() };
         let loaded = bpf::load(&program(maps))?;
@@ -70,32 +75,35 @@ impl Results {
         Ok((Self { awaited, lost, _attached: attached }, ring))
     }
 
-    /// Awaits the end of the call that a thread is in.
-    ///
-    /// # Errors
-    /// `E2BIG` when too many are awaited.
-    pub(crate) fn await_end(&self, thread: Thread) -> io::Result<()> {
-        self.awaited.put(thread.key(), [0])
+    fn places(&self, thread: Thread) -> impl Iterator<Item = &AtomicU64> {
+        (0..PLACES).map(move |place| self.awaited.word(thread.bucket() + place * PLACE_BYTES))
+    }
+
+    /// Awaits the end of the call that a thread is in. Whether it can be: not with four others of its bucket in calls of theirs.
+    #[must_use]
+    pub(crate) fn await_end(&self, thread: Thread) -> bool {
+        let takes = |place: &AtomicU64| place.compare_exchange(0, thread.0, Ordering::SeqCst, Ordering::SeqCst).is_ok();
+        self.is_awaited(thread) || self.places(thread).any(takes)
     }
 
     /// Whether the end of a thread's call is still to come. What is not awaited any more has been told.
     #[must_use]
     pub(crate) fn is_awaited(&self, thread: Thread) -> bool {
-        self.awaited.get(thread.key()).is_ok()
+        self.places(thread).any(|place| place.load(Ordering::SeqCst) == thread.0)
     }
 
     /// Awaits it no longer.
     pub(crate) fn forget(&self, thread: Thread) {
-        // It may have come.
-        self.awaited.remove(thread.key()).ok();
+        for place in self.places(thread) {
+            // It may have come, or another thread stands there.
+            place.compare_exchange(thread.0, 0, Ordering::SeqCst, Ordering::SeqCst).ok();
+        }
     }
 
     /// How many errors had no room in the ring so far.
-    ///
-    /// # Errors
-    /// When the kernel does not say.
-    pub(crate) fn lost(&self) -> io::Result<u64> {
-        self.lost.get(0_u32.to_ne_bytes()).map(u64::from_ne_bytes)
+    #[must_use]
+    pub(crate) fn lost(&self) -> u64 {
+        self.lost.word(0).load(Ordering::SeqCst)
     }
 }
 
@@ -185,7 +193,7 @@ mod tests {
         let (one, other) = (Caller::start(), Caller::start());
         one.does(FAILS);
         assert_eq!(ring.next_failed(), None, "nothing was awaited");
-        results.await_end(one.thread).unwrap();
+        assert!(results.await_end(one.thread));
         other.does(FAILS);
         assert!(results.is_awaited(one.thread));
         assert_eq!(ring.next_failed(), None, "of another thread");
@@ -193,13 +201,13 @@ mod tests {
         one.does(FAILS);
         let failed = Failed { thread: one.thread, result: -i64::from(libc::ENOENT) };
         assert_eq!((ring.next_failed(), ring.next_failed()), (Some(failed), None));
-        results.await_end(one.thread).unwrap();
+        assert!(results.await_end(one.thread));
         one.does(SUCCEEDS);
         assert!(!results.is_awaited(one.thread));
-        results.await_end(one.thread).unwrap();
+        assert!(results.await_end(one.thread));
         results.forget(one.thread);
         one.does(FAILS);
-        assert_eq!((ring.next_failed(), results.lost().unwrap()), (None, 0));
+        assert_eq!((ring.next_failed(), results.lost()), (None, 0));
     }
 
     #[test]
@@ -212,7 +220,7 @@ mod tests {
         let caller = Caller::start();
         let fail = |times: usize| {
             for _ in 0..times {
-                results.await_end(caller.thread).unwrap();
+                assert!(results.await_end(caller.thread));
                 caller.does(FAILS);
             }
         };
@@ -221,8 +229,27 @@ mod tests {
         for round in 1..=3 {
             fail(room + 7);
             assert_eq!(std::iter::from_fn(|| ring.next_failed()).count(), room);
-            assert_eq!(results.lost().unwrap(), 7 * round);
+            assert_eq!(results.lost(), 7 * round);
         }
+    }
+
+    #[test]
+    fn four_threads_of_a_bucket_are_awaited_and_a_fifth_once_there_is_room() {
+        if !is_offered("four_threads_of_a_bucket_are_awaited_and_a_fifth_once_there_is_room") {
+            return;
+        }
+        let (results, _ring) = Results::begin(super::super::RING_BYTES).unwrap();
+        let bucket = i32::try_from(BUCKETS).unwrap();
+        let [one, two, three, four, five] = [1, 2, 3, 4, 5].map(|n| Thread::of(7, 40 + n * bucket));
+        for thread in [one, two, three, four, two] {
+            assert!(results.await_end(thread));
+        }
+        assert!(!results.await_end(five) && !results.is_awaited(five));
+        assert!(results.await_end(Thread::of(7, 41)), "of another bucket");
+        results.forget(three);
+        results.forget(five);
+        assert!(!results.is_awaited(three) && results.is_awaited(four));
+        assert!(results.await_end(five) && results.is_awaited(five));
     }
 
     #[test]

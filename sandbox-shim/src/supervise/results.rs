@@ -101,7 +101,7 @@ impl Core {
                     state.awaited.remove(&thread);
                 }
             }
-            let is_awaited = state.awaited.len() < AWAITED_MAX as usize && results.kernel.await_end(thread).is_ok();
+            let is_awaited = state.awaited.len() < AWAITED_MAX as usize && results.kernel.await_end(thread);
             if is_awaited {
                 state.awaited.insert(thread, awaited);
             } else {
@@ -132,8 +132,7 @@ impl Core {
     pub(super) fn tell_lost_results(&self) {
         let Some(results) = &self.results else { return };
         let state = &mut *lock(&results.state);
-        let Ok(without_room) = results.kernel.lost() else { return };
-        let lost = without_room + state.refused;
+        let lost = results.kernel.lost() + state.refused;
         let count = i64::try_from(lost - state.told_lost).unwrap_or(i64::MAX);
         if count > 0 {
             let body = RecordsLost { count, stage: "kernel".to_owned(), reason: NO_ROOM.to_owned() };

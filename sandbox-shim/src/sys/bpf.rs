@@ -3,7 +3,7 @@
 use super::{check, check_int};
 use std::ffi::CStr;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd as _, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::atomic::AtomicU64;
 
 /// One instruction of a program, as the kernel reads it on a machine whose lowest byte comes first.
@@ -21,16 +21,12 @@ pub(crate) struct Instruction {
 }
 
 const MAP_CREATE: libc::c_int = 0;
-const MAP_LOOKUP: libc::c_int = 1;
-const MAP_UPDATE: libc::c_int = 2;
-const MAP_DELETE: libc::c_int = 3;
 const PROG_LOAD: libc::c_int = 5;
 const RAW_TRACEPOINT_OPEN: libc::c_int = 17;
 
-/// Makes a map: of which kind, with keys and values of which sizes, and room for how much.
-fn make(kind: u32, key: usize, value: usize, room: u32) -> io::Result<OwnedFd> {
-    let size = |bytes| u32::try_from(bytes).map_err(|_| io::Error::from_raw_os_error(libc::E2BIG));
-    let attributes = [kind, size(key)?, size(value)?, room, 0, 0];
+/// Makes a map: of which kind, with keys and values of which sizes, room for how much, and which flags.
+fn make(kind: u32, key: u32, value: u32, room: u32, flags: u32) -> io::Result<OwnedFd> {
+    let attributes = [kind, key, value, room, flags, 0];
     // SAFETY: making a map takes numbers, no pointer.
     owned(unsafe { bpf(MAP_CREATE, &attributes) }?)
 }
@@ -41,84 +37,39 @@ fn make(kind: u32, key: usize, value: usize, room: u32) -> io::Result<OwnedFd> {
 /// `EPERM` without the right to, `EINVAL` before Linux 5.8.
 pub(crate) fn ring(bytes: u32) -> io::Result<OwnedFd> {
     const RING: u32 = 27;
-    make(RING, 0, 0, bytes)
+    make(RING, 0, 0, bytes, 0)
 }
 
-/// A map from keys to values of these sizes in bytes.
+/// An array of values of so many bytes, a multiple of eight, that a program and whoever maps it share; all zero.
 #[derive(Debug)]
-pub(crate) struct Map<const K: usize, const V: usize>(OwnedFd);
-
-impl<const V: usize> Map<4, V> {
-    /// Makes one from the numbers below `count`; all are there from the beginning, and zero.
-    ///
-    /// # Errors
-    /// `EPERM` without the right to.
-    pub(crate) fn array(count: u32) -> io::Result<Self> {
-        const ARRAY: u32 = 2;
-        make(ARRAY, 4, V, count).map(Self)
-    }
+pub(crate) struct Array {
+    map: OwnedFd,
+    words: Pages,
 }
 
-impl<const K: usize, const V: usize> Map<K, V> {
-    /// Makes one that is empty, with room for so many.
+impl Array {
+    /// Makes one of so many values.
     ///
     /// # Errors
-    /// `EPERM` without the right to.
-    pub(crate) fn hash(room: u32) -> io::Result<Self> {
-        const HASH: u32 = 1;
-        make(HASH, K, V, room).map(Self)
+    /// `EPERM` without the right to, `EINVAL` before Linux 5.5.
+    pub(crate) fn new(value_bytes: u32, count: u32) -> io::Result<Self> {
+        const ARRAY: u32 = 2;
+        const MAPPABLE: u32 = 1 << 10;
+        let bytes = usize::try_from(value_bytes * count).unwrap_or(usize::MAX).next_multiple_of(page_bytes());
+        let map = make(ARRAY, 4, value_bytes, count, MAPPABLE)?;
+        let words = Pages::of(map.as_fd(), 0, bytes, true)?;
+        Ok(Self { map, words })
     }
 
     /// The descriptor, for a program.
     pub(crate) fn number(&self) -> RawFd {
-        self.0.as_raw_fd()
+        self.map.as_raw_fd()
     }
 
-    /// Puts an entry in.
-    ///
-    /// # Errors
-    /// `E2BIG` when there is no room.
-    pub(crate) fn put(&self, key: [u8; K], value: [u8; V]) -> io::Result<()> {
-        let entry = self.entry(&key, value.as_ptr());
-        // SAFETY: the kernel reads `key` and `value`, which have the sizes that the map was made with.
-        unsafe { bpf(MAP_UPDATE, &entry) }.map(drop)
+    /// The word that begins at this byte of all values.
+    pub(crate) fn word(&self, at: usize) -> &AtomicU64 {
+        self.words.word(at)
     }
-
-    /// Reads an entry.
-    ///
-    /// # Errors
-    /// `ENOENT` when there is none.
-    pub(crate) fn get(&self, key: [u8; K]) -> io::Result<[u8; V]> {
-        let mut value = [0; V];
-        let entry = self.entry(&key, value.as_mut_ptr());
-        // SAFETY: the kernel reads `key` and writes `value`, which have the sizes that the map was made with.
-        unsafe { bpf(MAP_LOOKUP, &entry) }?;
-        Ok(value)
-    }
-
-    /// Takes an entry out.
-    ///
-    /// # Errors
-    /// `ENOENT` when there is none.
-    pub(crate) fn remove(&self, key: [u8; K]) -> io::Result<()> {
-        let entry = self.entry(&key, std::ptr::null());
-        // SAFETY: the kernel reads `key`, which has the size that the map was made with.
-        unsafe { bpf(MAP_DELETE, &entry) }.map(drop)
-    }
-
-    fn entry(&self, key: &[u8; K], value: *const u8) -> Entry {
-        let map = u64::from(self.0.as_raw_fd().unsigned_abs());
-        Entry { map, key: key.as_ptr() as u64, value: value as u64, flags: 0 }
-    }
-}
-
-/// One entry of a map, as the kernel takes it.
-#[repr(C)]
-struct Entry {
-    map: u64,
-    key: u64,
-    value: u64,
-    flags: u64,
 }
 
 /// Loads a program for raw tracepoints.
@@ -196,6 +147,8 @@ pub(crate) struct Pages {
 
 // SAFETY: the memory belongs to nobody's thread, and is reached through atomics alone.
 unsafe impl Send for Pages {}
+// SAFETY: as above.
+unsafe impl Sync for Pages {}
 
 impl Pages {
     /// Maps so many bytes of a file from an offset on, to be read, and written if that is said.
