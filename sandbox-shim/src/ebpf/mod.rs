@@ -1,6 +1,6 @@
 //! Tells, as root, how calls ended that were let through to the kernel.
 //!
-//! It stands beside the notifications, which see what a process asks for and not what came of it. A program of some forty instructions
+//! It stands beside the notifications, which see what a process asks for and not what came of it. A program of some fifty instructions
 //! at the raw tracepoint `sys_exit` looks whether the end of the thread's call is awaited, and tells the errors.
 //! `docs/0006-observers.md` says what is told and what is not.
 //!
