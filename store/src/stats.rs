@@ -66,9 +66,9 @@ pub(crate) fn gather(rows: &[Row]) -> (Stats, usize) {
     let recorded = bounds(rows.iter().map(|r| r.recorded_at));
     let mut kinds = BTreeMap::new();
     let mut held: BTreeMap<Source, Held> = BTreeMap::new();
-    // Sessions are few and rows are many: each is compared once.
+    // Sessions are few and rows are many: each is compared with the one before it, and with all others once.
     let mut sessions = HashSet::new();
-    let mut last: &[u8] = &[];
+    let mut last = None;
     for row in rows {
         *kinds.entry(row.kind_name()).or_default() += 1;
         let source = Source { topic: row.topic, partition: row.partition };
@@ -77,10 +77,9 @@ pub(crate) fn gather(rows: &[Row]) -> (Stats, usize) {
         entry.last = entry.last.max(row.offset);
         entry.rows += 1;
         let session = row.session_bytes();
-        if session != last || session.is_empty() {
+        if last.replace(session) != Some(session) {
             sessions.insert(session);
         }
-        last = session;
     }
     let text = |session: &[u8]| str::from_utf8(session).expect("a proven record's session is a text").to_owned();
     let (first, last) = bounds(sessions.iter().copied());

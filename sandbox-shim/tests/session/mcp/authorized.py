@@ -3,11 +3,11 @@
 """
 
 import asyncio
-import json
 import sys
 from urllib.parse import parse_qs, urljoin, urlsplit
 
 import httpx2
+from calls import make
 from mcp import Client
 from mcp.client.auth import OAuthClientProvider
 from mcp.client.streamable_http import streamable_http_client
@@ -55,11 +55,7 @@ async def main(server, way_back, *calls):
     hooks = {"request": [stays]}
     async with httpx2.AsyncClient(auth=auth, timeout=patience, trust_env=False, event_hooks=hooks) as http:
         async with Client(streamable_http_client(server, http_client=http), mode="auto") as client:
-            print(client.session.protocol_version, flush=True)
-            for tool, arguments in zip(calls[::2], calls[1::2]):
-                result = await client.call_tool(tool, json.loads(arguments))
-                texts = [part.text for part in result.content]
-                print(json.dumps({"failed": bool(result.is_error), "texts": texts}), flush=True)
+            await make(client, calls)
 
 
 asyncio.run(main(*sys.argv[1:]))

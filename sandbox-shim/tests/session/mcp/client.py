@@ -10,6 +10,7 @@ import os
 import sys
 
 import httpx2
+from calls import make
 from mcp import Client, StdioServerParameters
 from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
@@ -28,11 +29,7 @@ async def main(server, how, *calls):
         else:
             transport, mode = streamable_http_client(server, http_client=http), how
         async with Client(transport, mode=mode) as client:
-            print(client.session.protocol_version, flush=True)
-            for tool, arguments in zip(calls[::2], calls[1::2]):
-                result = await client.call_tool(tool, json.loads(arguments))
-                texts = [part.text for part in result.content]
-                print(json.dumps({"failed": bool(result.is_error), "texts": texts}), flush=True)
+            await make(client, calls)
 
 
 asyncio.run(main(*sys.argv[1:]))
