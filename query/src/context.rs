@@ -2,7 +2,7 @@
 
 use crate::clock;
 use crate::config::Config;
-use crate::error::{QueryError, TooMuch, from_planner};
+use crate::error::{QueryError, chain, from_planner, internal, panicked};
 use crate::filters::Filters;
 use crate::guard;
 use crate::limits::Limits;
@@ -163,7 +163,7 @@ impl Engine {
             drop(tell.send(Ok(stream.schema())));
             let mut stream = stream;
             while let Some(batch) = stream.next().await {
-                let batch = batch.map_err(|error| running(&error, &limits));
+                let batch = batch.map_err(|error| limits.running(&error));
                 let stop = batch.is_err();
                 if send.send(batch).await.is_err() || stop {
                     return;
@@ -410,7 +410,7 @@ async fn plan(
     if seeks && straight(&plan).map_err(|e| internal(&e))? {
         state.config_mut().options_mut().optimizer.max_passes = 1;
     }
-    let plan = state.optimize(&plan).map_err(|e| planning(&e, limits))?;
+    let plan = state.optimize(&plan).map_err(|e| limits.planning(&e))?;
     let planned = Arc::new(Planned { plan, seeks });
     if lasting {
         plans.keep(sql, columns, &planned);
@@ -432,9 +432,9 @@ async fn begin(
     }
     let plan = state.query_planner().create_physical_plan(&planned.plan, &state).await;
     let task = Arc::new(TaskContext::from(&state).with_runtime(runtime));
-    let plan = narrow(plan.map_err(|e| planning(&e, limits))?, task.runtime_env().as_ref(), filters).await;
-    let plan = plan.map_err(|e| planning(&e, limits))?;
-    stoppable(plan, stop).and_then(|plan| execute_stream(plan, task)).map_err(|e| planning(&e, limits))
+    let plan = narrow(plan.map_err(|e| limits.planning(&e))?, task.runtime_env().as_ref(), filters).await;
+    let plan = plan.map_err(|e| limits.planning(&e))?;
+    stoppable(plan, stop).and_then(|plan| execute_stream(plan, task)).map_err(|e| limits.planning(&e))
 }
 
 /// Registers the views that a question names, or all when it asks what there is. Planning one view takes a moment, and most
@@ -467,55 +467,4 @@ fn register_once(
         Err(error) if !schema.table_exist(name) => Err(error),
         _ => Ok(()),
     }
-}
-
-/// An error while a plan is made ready to run: a limit of ours, or a question that cannot be planned.
-fn planning(error: &DataFusionError, limits: &Limits) -> QueryError {
-    match limit(error, limits) {
-        Some(limit) => limit,
-        None => from_planner(error),
-    }
-}
-
-/// An error while rows are made.
-fn running(error: &DataFusionError, limits: &Limits) -> QueryError {
-    if let Some(limit) = limit(error, limits) {
-        return limit;
-    }
-    match error.find_root() {
-        DataFusionError::ObjectStore(source) => QueryError::Lake { message: source.to_string() },
-        DataFusionError::ParquetError(source) => QueryError::Lake { message: source.to_string() },
-        other => QueryError::Failed { message: other.strip_backtrace() },
-    }
-}
-
-fn limit(error: &DataFusionError, limits: &Limits) -> Option<QueryError> {
-    match error.find_root() {
-        DataFusionError::ResourcesExhausted(message) => Some(limits.resources(message)),
-        DataFusionError::External(source) => source.downcast_ref::<TooMuch>().map(|much| QueryError::Scan {
-            files: much.files,
-            bytes: much.bytes,
-            limit: much.limit,
-        }),
-        _ => None,
-    }
-}
-
-fn internal(error: &DataFusionError) -> QueryError {
-    QueryError::Failed { message: error.strip_backtrace() }
-}
-
-fn panicked() -> QueryError {
-    QueryError::Failed { message: "the query engine failed on this question; this is a defect of ours".to_owned() }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

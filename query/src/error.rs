@@ -142,6 +142,27 @@ pub(crate) fn from_planner(error: &DataFusionError) -> QueryError {
     QueryError::Invalid { message, place: place.or(found) }
 }
 
+/// An error that the question has no part in.
+pub(crate) fn internal(error: &DataFusionError) -> QueryError {
+    QueryError::Failed { message: error.strip_backtrace() }
+}
+
+pub(crate) fn panicked() -> QueryError {
+    QueryError::Failed { message: "the query engine failed on this question; this is a defect of ours".to_owned() }
+}
+
+/// An error with its causes.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
 /// The parser says where in words: "Expected: an expression, found: FROM at Line: 1, Column: 8".
 fn split_place(message: &str) -> (String, Option<Place>) {
     let Some((text, place)) = message.rsplit_once(" at Line: ") else { return (message.to_owned(), None) };

@@ -5,7 +5,7 @@
 //! threads and batch size. Bytes read are those of all files that pruning leaves: known before the first is opened.
 
 use crate::config::Config;
-use crate::error::QueryError;
+use crate::error::{QueryError, TooMuch, from_planner};
 use datafusion::common::DataFusionError;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
@@ -63,11 +63,41 @@ impl Limits {
         self.config.time_limit
     }
 
-    pub(crate) fn resources(&self, message: &str) -> QueryError {
+    fn resources(&self, message: &str) -> QueryError {
         QueryError::Resources {
             memory_bytes: self.config.memory_bytes,
             spill_bytes: self.config.spill_bytes,
             message: message.lines().next().unwrap_or_default().to_owned(),
+        }
+    }
+
+    /// An error while a plan is made ready to run: one of these limits, or a question that cannot be planned.
+    pub(crate) fn planning(&self, error: &DataFusionError) -> QueryError {
+        self.met(error).unwrap_or_else(|| from_planner(error))
+    }
+
+    /// An error while rows are made.
+    pub(crate) fn running(&self, error: &DataFusionError) -> QueryError {
+        if let Some(limit) = self.met(error) {
+            return limit;
+        }
+        match error.find_root() {
+            DataFusionError::ObjectStore(source) => QueryError::Lake { message: source.to_string() },
+            DataFusionError::ParquetError(source) => QueryError::Lake { message: source.to_string() },
+            other => QueryError::Failed { message: other.strip_backtrace() },
+        }
+    }
+
+    /// The limit that an error comes from.
+    fn met(&self, error: &DataFusionError) -> Option<QueryError> {
+        match error.find_root() {
+            DataFusionError::ResourcesExhausted(message) => Some(self.resources(message)),
+            DataFusionError::External(source) => source.downcast_ref::<TooMuch>().map(|much| QueryError::Scan {
+                files: much.files,
+                bytes: much.bytes,
+                limit: much.limit,
+            }),
+            _ => None,
         }
     }
 }
