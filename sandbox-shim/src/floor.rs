@@ -131,13 +131,23 @@ impl Floor {
         self.readable.remove(path);
     }
 
+    /// The rights over files that Landlock of this version is to keep. With nothing left out there are none to keep, and the kernel need not walk
+    /// up from each file that is opened to find out that it may be; before version 6 there would be nothing else to keep.
+    #[must_use]
+    pub(crate) fn rights(&self, abi: u32) -> u64 {
+        if self.is_open() && abi >= 6 { 0 } else { landlock::file_rights(abi) }
+    }
+
     /// Makes the ruleset for Landlock's version `abi`. The agent's `/proc` is mounted later and granted by whoever mounts it.
     ///
     /// # Errors
     /// What the kernel says.
     pub(crate) fn ruleset(&self, abi: u32) -> io::Result<OwnedFd> {
-        let ruleset = landlock::create(abi)?;
-        let all = landlock::file_rights(abi);
+        let all = self.rights(abi);
+        let ruleset = landlock::create(abi, all)?;
+        if all == 0 {
+            return Ok(ruleset);
+        }
         let full = self.granted.iter().map(|path| (path, all));
         let full_files = self.files.iter().map(|path| (path, all & right::OF_A_FILE));
         let reading = self.readable.iter().map(|path| (path, right::OF_READING));

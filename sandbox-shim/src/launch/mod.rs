@@ -16,7 +16,7 @@ use crate::fanotify::Watch;
 use crate::floor::{self, Floor};
 use crate::freeze::Brake;
 use crate::policy::Policy;
-use crate::sys::{self, child, landlock, process};
+use crate::sys::{self, child, process};
 use init::{Mount, Plan};
 use line::Line;
 use std::ffi::{CString, OsString};
@@ -171,7 +171,7 @@ pub(crate) fn prepare(spec: &Launch, mut means: Means) -> Result<Prepared, Launc
         abi => {
             let ruleset = floor.ruleset(abi).map_err(step("making the Landlock ruleset"))?;
             // The agent's own /proc is mounted after this, and a grant belongs to the mount it was made on.
-            let proc_rights = if means.own_proc { landlock::file_rights(abi) } else { 0 };
+            let proc_rights = if means.own_proc { floor.rights(abi) } else { 0 };
             Some((ruleset, proc_rights))
         }
     };

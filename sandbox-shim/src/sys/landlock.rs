@@ -73,14 +73,14 @@ pub(crate) const fn file_rights(abi: u32) -> u64 {
     rights
 }
 
-/// Makes a ruleset that denies every file right and every TCP connect, and, from ABI 6 on, keeps signals and abstract sockets
+/// Makes a ruleset that denies these file rights and every TCP connect, and, from ABI 6 on, keeps signals and abstract sockets
 /// inside. Rules then grant.
 ///
 /// # Errors
 /// What the kernel says; `ENOMEM`, `EMFILE`.
-pub(crate) fn create(abi: u32) -> io::Result<OwnedFd> {
+pub(crate) fn create(abi: u32, file_rights: u64) -> io::Result<OwnedFd> {
     let attr = RulesetAttr {
-        handled_access_fs: file_rights(abi),
+        handled_access_fs: file_rights,
         handled_access_net: if abi >= 4 { NET_CONNECT_TCP } else { 0 },
         scoped: if abi >= 6 { SCOPE_ABSTRACT_UNIX | SCOPE_SIGNAL } else { 0 },
     };
