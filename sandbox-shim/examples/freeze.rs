@@ -76,6 +76,7 @@ fn start(workers: usize, means: &Means) -> (tempfile::TempDir, Running) {
         stdio: Stdio::Inherit,
         fanotify: true,
         ebpf: true,
+        ebpf_reads: false,
     };
     let running =
         launch_with(means.clone(), spec, Arc::new(Forget), Arc::new(NoTies), |_| {}).expect("the agent starts");

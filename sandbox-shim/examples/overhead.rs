@@ -76,6 +76,7 @@ fn watched(folder: &Path, script: &str, recorder: &Arc<Count>, (fanotify, ebpf):
         stdio: Stdio::Inherit,
         fanotify,
         ebpf,
+        ebpf_reads: false,
     };
     let start = clock::instant();
     let running = launch(spec, Arc::clone(recorder) as Arc<dyn Recorder>, Arc::new(NoTies), |_| {});

@@ -37,6 +37,9 @@ pub struct Config {
     /// Whether, as root in the machine's own namespaces, an eBPF program tells how calls ended that were let through. While a session runs,
     /// every call of the machine passes it. Default: true.
     pub ebpf: bool,
+    /// Whether, where [`Config::ebpf`] is possible and the policy leaves every read free, opens for reading do not wait for the shim: an eBPF program tells of
+    /// them a moment later. Reading costs a fraction then; what that gives up is in `docs/0008-reads.md`. Default: false.
+    pub ebpf_reads: bool,
 }
 
 impl Default for Config {
@@ -49,6 +52,7 @@ impl Default for Config {
             connect_patience: Duration::from_secs(15),
             fanotify: true,
             ebpf: true,
+            ebpf_reads: false,
         }
     }
 }

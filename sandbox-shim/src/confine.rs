@@ -235,6 +235,7 @@ pub fn calls() -> impl Iterator<Item = (&'static str, String, &'static str)> {
         let then = match entry.then {
             Then::Harmless => "let through unseen".to_owned(),
             Then::Trapped => "waits for the shim".to_owned(),
+            Then::Told => "waits for the shim, or is told of afterwards where that was asked for".to_owned(),
             Then::Observed => "recorded and let through".to_owned(),
             Then::Refused(errno) => format!("recorded and refused: {}", io::Error::from_raw_os_error(errno)),
             Then::Closed(errno) => format!("refused: {}", io::Error::from_raw_os_error(errno)),

@@ -90,6 +90,12 @@ impl Floor {
         !self.carry_every_open && self.granted.contains(Path::new("/"))
     }
 
+    /// Whether the kernel can be left to open anything for reading.
+    #[must_use]
+    pub(crate) fn grants_all_reading(&self) -> bool {
+        !self.carry_every_open && self.grants_reading(Path::new("/"))
+    }
+
     /// Whether every open is carried out by the shim.
     #[must_use]
     pub(crate) fn carries_every_open(&self) -> bool {

@@ -64,11 +64,47 @@ pub(crate) struct Brake {
     pub init: i32,
     /// The line to it.
     pub line: Arc<Line>,
+    /// Who has ordered the kernel's freezer what.
+    pub orders: Mutex<Orders>,
     /// Where signals stop the tree: the processes that had been stopped before, by whoever controls them. `None` while it runs.
     pub stopped_before: Mutex<Option<BTreeSet<i32>>>,
 }
 
+/// What the kernel's freezer is to do, and for whom.
+#[derive(Debug, Default)]
+pub(crate) struct Orders {
+    /// The session is frozen.
+    is_stopped: bool,
+    /// So many wait for a moment in which nothing runs.
+    paused: u32,
+}
+
+/// As long as this is there, the tree stands still, or is about to.
+#[derive(Debug)]
+pub(crate) struct Pause<'a>(&'a Brake);
+
+impl Drop for Pause<'_> {
+    fn drop(&mut self) {
+        // If it does not go on now, it does when the session is resumed.
+        drop(self.0.order_freezer(|orders| orders.paused -= 1));
+    }
+}
+
 impl Brake {
+    /// Lets the tree stand still for a moment; only with a cgroup, and without waiting until it does.
+    pub(crate) fn pause(&self) -> Pause<'_> {
+        drop(self.order_freezer(|orders| orders.paused += 1));
+        Pause(self)
+    }
+
+    /// Orders the kernel's freezer what follows from all orders; whether there is one.
+    fn order_freezer(&self, change: impl FnOnce(&mut Orders)) -> Option<io::Result<()>> {
+        let mut orders = lock(&self.orders);
+        change(&mut orders);
+        let what = if orders.is_stopped || orders.paused > 0 { "1" } else { "0" };
+        self.cgroup.as_ref().map(|cgroup| std::fs::write(cgroup.join("cgroup.freeze"), what))
+    }
+
     fn method(&self) -> &'static str {
         match (&self.cgroup, self.namespaces) {
             (Some(_), _) => "cgroup_freezer",
@@ -145,8 +181,8 @@ impl Brake {
     }
 
     fn order_stop(&self) -> io::Result<()> {
-        match (&self.cgroup, self.namespaces) {
-            (Some(cgroup), _) => std::fs::write(cgroup.join("cgroup.freeze"), "1"),
+        match (self.order_freezer(|orders| orders.is_stopped = true), self.namespaces) {
+            (Some(ordered), _) => ordered,
             (None, true) => self.line.order(frame::STOP, 0),
             (None, false) => {
                 self.signal_tree(libc::SIGSTOP);
@@ -160,10 +196,8 @@ impl Brake {
     /// # Errors
     /// [`FreezeError`] when the kernel refuses.
     pub(crate) fn resume(&self) -> Result<(), FreezeError> {
-        let resumed = match &self.cgroup {
-            Some(cgroup) => std::fs::write(cgroup.join("cgroup.freeze"), "0"),
-            None => self.continue_tree(),
-        };
+        let ordered = self.order_freezer(|orders| orders.is_stopped = false);
+        let resumed = ordered.unwrap_or_else(|| self.continue_tree());
         resumed.map_err(|source| FreezeError { method: self.method(), source })
     }
 

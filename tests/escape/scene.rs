@@ -159,6 +159,7 @@ impl Scene {
             stdio: Stdio::Capture,
             fanotify: true,
             ebpf: true,
+            ebpf_reads: false,
         };
         let mut running = launch_with(means.clone(), spec, recorder.clone(), Arc::new(NoTies), |_| {})
             .map_err(|error| format!("could not be started: {error}"))?;

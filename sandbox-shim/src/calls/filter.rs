@@ -35,7 +35,9 @@ const fn jump(code: u16, k: u32, jt: u8, jf: u8) -> Instruction {
 const fn verdict(then: Then) -> Instruction {
     match then {
         Then::Harmless => op(RETURN, libc::SECCOMP_RET_ALLOW),
-        Then::Trapped | Then::Observed | Then::Refused(_) | Then::Fenced(_) => op(RETURN, libc::SECCOMP_RET_USER_NOTIF),
+        Then::Trapped | Then::Told | Then::Observed | Then::Refused(_) | Then::Fenced(_) => {
+            op(RETURN, libc::SECCOMP_RET_USER_NOTIF)
+        }
         Then::Closed(errno) => op(RETURN, libc::SECCOMP_RET_ERRNO | errno.unsigned_abs()),
         Then::Muted => op(RETURN, libc::SECCOMP_RET_ERRNO),
     }
@@ -133,9 +135,9 @@ mod tests {
     }
 
     const SETUPS: [Setup; 3] = [
-        Setup { fences: false, mutes: false, makes_sockets: false },
-        Setup { fences: true, mutes: true, makes_sockets: false },
-        Setup { fences: true, mutes: false, makes_sockets: true },
+        Setup { fences: false, mutes: false, makes_sockets: false, tells_reads: true },
+        Setup { fences: true, mutes: true, makes_sockets: false, tells_reads: false },
+        Setup { fences: true, mutes: false, makes_sockets: true, tells_reads: false },
     ];
 
     #[test]
@@ -157,6 +159,7 @@ mod tests {
             0x20_0000,
             0x2000_0000,
             0x1000_0000,
+            0x9_0800,
             1 << 40,
             u64::MAX,
         ];

@@ -45,6 +45,8 @@ pub(crate) enum Then {
     Harmless,
     /// Waits for the shim, which decides.
     Trapped,
+    /// Waits for the shim, which decides; or goes on, and is told of afterwards.
+    Told,
     /// Waits for the shim, which records it; the kernel goes on.
     Observed,
     /// Waits for the shim, which records it and answers with this error number.
@@ -92,6 +94,8 @@ pub(crate) struct Setup {
     pub mutes: bool,
     /// Sockets cannot be copied, so the shim makes the IP sockets itself.
     pub makes_sockets: bool,
+    /// Opens for reading go on, and are told of afterwards.
+    pub tells_reads: bool,
 }
 
 impl Setup {
@@ -102,6 +106,7 @@ impl Setup {
         match entry.then {
             Then::Fenced(_) if !self.fences => Then::Harmless,
             Then::Muted if !self.mutes => Then::Harmless,
+            Then::Told if self.tells_reads => Then::Harmless,
             Then::Harmless if self.makes_sockets && entry.name == "socket" && internet.contains(&entry.when) => {
                 Then::Trapped
             }
@@ -187,6 +192,7 @@ fn entry(line: &'static str) -> Result<Entry, String> {
     let then = match word()? {
         "harmless" => Then::Harmless,
         "trapped" => Then::Trapped,
+        "told" => Then::Told,
         "observed" => Then::Observed,
         "muted" => Then::Muted,
         "refused" => Then::Refused(errno(word()?)?),
@@ -381,7 +387,8 @@ mod tests {
     fn a_call_is_found_by_its_number_and_arguments() {
         let find = |number: i64, args: [u64; 6]| decision(number, &args).map(|entry| (entry.name, entry.then));
         assert_eq!(find(libc::SYS_openat, [0, 0, 0o10_000_000, 0, 0, 0]), Some(("openat", Then::Harmless)));
-        assert_eq!(find(libc::SYS_openat, [0; 6]), Some(("openat", Then::Trapped)));
+        assert_eq!(find(libc::SYS_openat, [0; 6]), Some(("openat", Then::Told)));
+        assert_eq!(find(libc::SYS_openat, [0, 0, 1, 0, 0, 0]), Some(("openat", Then::Trapped)));
         assert_eq!(find(libc::SYS_socket, [40, 1, 0, 0, 0, 0]), Some(("socket", Then::Refused(libc::EAFNOSUPPORT))));
         assert_eq!(find(libc::SYS_read, [0; 6]), Some(("read", Then::Harmless)));
         assert_eq!(find(9999, [0; 6]), None);

@@ -6,10 +6,16 @@
 //!
 //! **Never**: decides anything, or reads anything that a process could have written.
 
+mod assembly;
+mod layout;
 mod program;
+mod reads;
 mod results;
 mod ring;
+mod walk;
 
+pub use reads::READS_WORD;
+pub(crate) use reads::{Begun as ReadsBegun, Read, Reads, Told};
 pub(crate) use results::{Results, Thread, offered};
 pub(crate) use ring::Ring;
 

@@ -2,7 +2,7 @@
 
 use super::program::{BUCKETS, Maps, PLACE_BYTES, PLACES, program};
 use super::ring::Ring;
-use crate::sys::bpf::{self, Array};
+use crate::sys::bpf::{self, Array, License};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,6 +16,23 @@ impl Thread {
     #[must_use]
     pub(crate) fn of(process: i32, thread: i32) -> Self {
         Self(u64::from(process.unsigned_abs()) << 32 | u64::from(thread.unsigned_abs()))
+    }
+
+    /// As the kernel's programs have it.
+    pub(super) const fn from_kernel(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// The process.
+    #[must_use]
+    pub(crate) fn process(self) -> i32 {
+        i32::try_from(self.0 >> 32).unwrap_or(0)
+    }
+
+    /// The thread, which of a process's first one is the same number.
+    #[must_use]
+    pub(crate) fn thread(self) -> i32 {
+        i32::try_from(self.0 & u64::from(u32::MAX)).unwrap_or(0)
     }
 
     /// All threads of a process.
@@ -46,8 +63,8 @@ pub(crate) struct Results {
     /// Threads, four to a bucket; zero where there is none.
     awaited: Array,
     lost: Array,
-    /// The program is at its place as long as this is open.
-    _attached: OwnedFd,
+    /// The program is at its place as long as this is open; where it is a part of another, that one says.
+    _attached: Option<OwnedFd>,
 }
 
 /// Whether programs may be had here at all, and whether threads have the same numbers for them as for the shim.
@@ -66,13 +83,19 @@ impl Results {
     /// # Errors
     /// What the kernel says: `EPERM` without the right to, `EINVAL` before Linux 5.8.
     pub(crate) fn begin(ring_bytes: u32) -> io::Result<(Self, Ring)> {
+        let (results, ring, maps) = Self::beside(ring_bytes)?;
+        let loaded = bpf::load(&program(maps), License::Apache, None)?;
+        let attached = bpf::attach(Some(c"sys_exit"), loaded.as_fd())?;
+        Ok((Self { _attached: Some(attached), ..results }, ring))
+    }
+
+    /// As [`Results::begin`], for a program that does with these maps what [`program`] does.
+    pub(super) fn beside(ring_bytes: u32) -> io::Result<(Self, Ring, Maps)> {
         let bucket_bytes = u32::try_from(PLACES * PLACE_BYTES).expect("a bucket of a few places");
         let (awaited, lost) = (Array::new(bucket_bytes, BUCKETS)?, Array::new(8, 1)?);
         let ring = Ring::new(ring_bytes)?;
         let maps = Maps { awaited: awaited.number(), results: ring.number(), lost: lost.number() };
-        let loaded = bpf::load(&program(maps))?;
-        let attached = bpf::attach(c"sys_exit", loaded.as_fd())?;
-        Ok((Self { awaited, lost, _attached: attached }, ring))
+        Ok((Self { awaited, lost, _attached: None }, ring, maps))
     }
 
     fn places(&self, thread: Thread) -> impl Iterator<Item = &AtomicU64> {

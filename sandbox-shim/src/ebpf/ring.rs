@@ -9,7 +9,7 @@
 
 use crate::sys::bpf::{self, Pages};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 const UNFINISHED: u32 = 1 << 31;
@@ -23,8 +23,8 @@ const LOOKS_MAX: u32 = 1 << 20;
 enum Head {
     /// It is still being written.
     Unfinished,
-    /// Whether there is something in it, and how far it goes.
-    Finished(bool, u64),
+    /// How many bytes it has, if there is something in it, and where the next one begins.
+    Finished(Option<u64>, u64),
 }
 
 /// Reads a header that lies at `at`.
@@ -35,7 +35,7 @@ fn head(header: u64, at: u64) -> Head {
         return Head::Unfinished;
     }
     let bytes = u64::from(length & !SKIPPED);
-    Head::Finished(length & SKIPPED == 0, at + 8 + bytes.next_multiple_of(8))
+    Head::Finished((length & SKIPPED == 0).then_some(bytes), at + 8 + bytes.next_multiple_of(8))
 }
 
 /// A ring, and our end of it.
@@ -68,11 +68,39 @@ impl Ring {
 
     /// Takes the next two words out, or `None` when there is nothing.
     pub(super) fn next(&mut self) -> Option<[u64; 2]> {
+        self.take(|ring, at, _| [0, 8].map(|offset| ring.word(at + offset).load(Ordering::Relaxed)))
+    }
+
+    /// Takes the next entry out, in place of what `bytes` held, or says that there is nothing.
+    pub(super) fn next_into(&mut self, bytes: &mut Vec<u8>) -> bool {
+        let taken = self.take(|ring, at, length| {
+            bytes.clear();
+            let words = (0..length.next_multiple_of(8)).step_by(8);
+            bytes.extend(words.flat_map(|offset| ring.word(at + offset).load(Ordering::Relaxed).to_ne_bytes()));
+            bytes.truncate(usize::try_from(length).unwrap_or(usize::MAX));
+        });
+        taken.is_some()
+    }
+
+    /// How many bytes wait to be read, of how many there is room for.
+    pub(super) fn waiting(&self) -> (u64, u64) {
+        let read = self.read.word(0).load(Ordering::Relaxed);
+        let written = self.written.word(0).load(Ordering::Acquire);
+        (written.saturating_sub(read), self.bytes as u64)
+    }
+
+    /// The map, to wait for.
+    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.map.as_fd()
+    }
+
+    /// Takes the next entry out, of which `read` is told where it begins and how many bytes it has.
+    fn take<T>(&mut self, read: impl FnOnce(&Self, u64, u64) -> T) -> Option<T> {
         let mut at = self.read.word(0).load(Ordering::Relaxed);
         let mut looks = 0;
         while at < self.written.word(0).load(Ordering::Acquire) {
-            let (is_told, next) = match head(self.word(at).load(Ordering::Acquire), at) {
-                Head::Finished(is_told, next) => (is_told, next),
+            let (length, next) = match head(self.word(at).load(Ordering::Acquire), at) {
+                Head::Finished(length, next) => (length, next),
                 Head::Unfinished if looks < LOOKS_MAX => {
                     looks += 1;
                     std::hint::spin_loop();
@@ -80,11 +108,13 @@ impl Ring {
                 }
                 Head::Unfinished => return None,
             };
-            let told = [8, 16].map(|offset| self.word(at + offset).load(Ordering::Relaxed));
-            self.read.word(0).store(next, Ordering::Release);
-            if is_told {
+            let done = |ring: &Self| ring.read.word(0).store(next, Ordering::Release);
+            if let Some(length) = length {
+                let told = read(self, at + 8, length);
+                done(self);
                 return Some(told);
             }
+            done(self);
             at = next;
         }
         None
@@ -107,9 +137,9 @@ mod tests {
             let [a, b, c, d] = length.to_ne_bytes();
             u64::from_ne_bytes([a, b, c, d, 1, 2, 3, 4])
         };
-        assert_eq!(head(header(16), 48), Head::Finished(true, 72));
-        assert_eq!(head(header(13), 0), Head::Finished(true, 24));
-        assert_eq!(head(header(16 | SKIPPED), 0), Head::Finished(false, 24));
+        assert_eq!(head(header(16), 48), Head::Finished(Some(16), 72));
+        assert_eq!(head(header(13), 0), Head::Finished(Some(13), 24));
+        assert_eq!(head(header(16 | SKIPPED), 0), Head::Finished(None, 24));
         assert_eq!(head(header(16 | UNFINISHED), 0), Head::Unfinished);
     }
 }

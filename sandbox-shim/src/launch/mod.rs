@@ -68,6 +68,8 @@ pub struct Launch {
     pub fanotify: bool,
     /// Whether eBPF tells how calls ended that were let through, where it can.
     pub ebpf: bool,
+    /// Whether opens for reading go on at once and eBPF tells of them afterwards, where it can and the policy leaves all of them free.
+    pub ebpf_reads: bool,
 }
 
 /// The agent could not be started.
@@ -127,6 +129,7 @@ pub(crate) struct Prepared {
     pub(crate) words: Vec<String>,
     pub(crate) wall: Option<(Services, Option<Listeners>)>,
     pub(crate) names: Option<NamesFile>,
+    reads: Option<ebpf::ReadsBegun>,
 }
 
 /// A session whose agent waits with its first system call.
@@ -137,6 +140,7 @@ pub(crate) struct Begun {
     pub(crate) inside: Option<Listeners>,
     pub(crate) watch: Option<Watch>,
     pub(crate) results: Option<(ebpf::Results, ebpf::Ring)>,
+    pub(crate) reads: Option<(ebpf::Reads, ebpf::Told)>,
 }
 
 /// Does everything that can be done before the fork.
@@ -175,10 +179,13 @@ pub(crate) fn prepare(spec: &Launch, mut means: Means) -> Result<Prepared, Launc
             Some((ruleset, proc_rights))
         }
     };
+    let cgroup = means.cgroup.as_ref().and_then(|parent| make_cgroup(parent));
+    let reads = if spec.ebpf_reads { reads(spec, &means, &floor, cgroup.is_some()) } else { None };
     let setup = Setup {
         fences: !means.namespaces,
         mutes: !means.namespaces && sys::process::effective_user() != 0,
         makes_sockets: !means.copies_descriptors,
+        tells_reads: reads.is_some(),
     };
     let (ours, theirs) = UnixStream::pair().map_err(step("opening a line to the init"))?;
     let (mut stdin, mut stdout, mut their_stdin, mut their_stdout) = (None, None, None, None);
@@ -191,7 +198,6 @@ pub(crate) fn prepare(spec: &Launch, mut means: Means) -> Result<Prepared, Launc
         (stdin, their_stdin) = (Some(OwnedFd::from(write).into()), Some(read.into()));
     }
     let null = std::fs::File::options().read(true).write(true).open("/dev/null");
-    let cgroup = means.cgroup.as_ref().and_then(|parent| make_cgroup(parent));
     let mut words = means.words();
     match &wall {
         Some((_, None)) => words.extend(["network-namespace".to_owned(), "egress-proxy".to_owned()]),
@@ -221,13 +227,13 @@ pub(crate) fn prepare(spec: &Launch, mut means: Means) -> Result<Prepared, Launc
         line: theirs.into(),
     };
     let line = Arc::new(Line::new(ours));
-    Ok(Prepared { plan, means, line, cgroup, floor, protected, stdin, stdout, words, wall, names })
+    Ok(Prepared { plan, means, line, cgroup, floor, protected, stdin, stdout, words, wall, names, reads })
 }
 
 impl Prepared {
     /// Forks. The calling thread must live as long as the agent may: the init dies with it.
     pub(crate) fn begin(self) -> Result<Begun, LaunchError> {
-        let Self { plan, means, line, cgroup, .. } = self;
+        let Self { plan, means, line, cgroup, reads, .. } = self;
         let mut flags = if means.namespaces { confine::namespace_flags(means.user_namespace) } else { 0 };
         let walled = plan.walled;
         if walled {
@@ -242,7 +248,8 @@ impl Prepared {
         drop(plan);
         let stopped_before = std::sync::Mutex::default();
         let cgroup = cgroup.map(|(path, _)| path);
-        let brake = Brake { cgroup, namespaces: means.namespaces, init, line, stopped_before };
+        let orders = std::sync::Mutex::default();
+        let brake = Brake { cgroup, namespaces: means.namespaces, init, line, orders, stopped_before };
         let inside = if walled { Listeners::receive(&brake.line).map(|got| got.map(Some)) } else { Ok(Ok(None)) };
         let listener = match inside {
             Ok(Ok(inside)) => brake.line.listener().map(|got| got.map(|listener| (listener, inside))),
@@ -253,8 +260,14 @@ impl Prepared {
             Ok(Ok((listener, inside))) => {
                 // All its mounts are made, and its agent waits for the shim with its first exec.
                 let watch = means.offers_fanotify().then(|| watch(init)).flatten();
-                let results = means.ebpf.then(results).flatten();
-                Ok(Begun { listener, brake, inside, watch, results })
+                let (reads, results) = match reads {
+                    Some(ebpf::ReadsBegun { reads, results }) => {
+                        reads.0.of_namespace(init).map_err(step("naming the session to the kernel"))?;
+                        (Some(reads), Some(results))
+                    }
+                    None => (None, means.ebpf.then(results).flatten()),
+                };
+                Ok(Begun { listener, brake, inside, watch, results, reads })
             }
             Ok(Err(failed)) => Err(failure(&brake, failed)),
             Err(source) => {
@@ -285,6 +298,26 @@ fn results() -> Option<(ebpf::Results, ebpf::Ring)> {
     let begun = ebpf::Results::begin(ebpf::RING_BYTES);
     if let Err(error) = &begun {
         tracing::warn!(%error, "the session goes without eBPF: how calls end that are let through will not be on record");
+    }
+    begun.ok()
+}
+
+/// Has it told what is opened for reading, if nobody needs to decide about that; else every open waits for the shim.
+fn reads(spec: &Launch, means: &Means, floor: &Floor, has_cgroup: bool) -> Option<ebpf::ReadsBegun> {
+    let hindrance = [
+        (!spec.policy.reads_are_free(), "the policy does not leave every read free"),
+        (!means.ebpf, "eBPF needs root in the machine's own namespaces"),
+        (!means.namespaces || means.user_namespace, "there is no process namespace of the session's own"),
+        (!floor.grants_all_reading(), "what the shim protects cannot be covered by mounts"),
+        (!has_cgroup, "there is no cgroup of version 2, by which the agent could be kept from running ahead"),
+    ];
+    if let Some((_, reason)) = hindrance.iter().find(|(hinders, _)| *hinders) {
+        tracing::warn!(reason, "every open for reading waits for the shim");
+        return None;
+    }
+    let begun = ebpf::Reads::begin();
+    if let Err(error) = &begun {
+        tracing::warn!(%error, "every open for reading waits for the shim");
     }
     begun.ok()
 }

@@ -14,6 +14,14 @@ impl Policy {
             && self.also.as_ref().is_none_or(|also| also.files_are_free())
     }
 
+    /// Whether every file may be read: then nobody needs to decide about that.
+    #[must_use]
+    pub fn reads_are_free(&self) -> bool {
+        self.files_default == Action::Allow
+            && self.files.iter().all(|rule| rule.action == Action::Allow || rule.on == On::Write)
+            && self.also.as_ref().is_none_or(|also| also.reads_are_free())
+    }
+
     /// Whether every program may be executed.
     #[must_use]
     pub fn programs_are_free(&self) -> bool {

@@ -137,6 +137,7 @@ pub fn run_session(config: &SessionConfig, started: impl FnOnce(&SessionId)) -> 
         },
         fanotify: config.config.fanotify,
         ebpf: config.config.ebpf,
+        ebpf_reads: config.config.ebpf_reads,
     };
     let first = first_records(config, &invocation, &policy, &spec);
     let recorder: Arc<dyn Recorder> = Arc::clone(&journal) as _;

@@ -42,7 +42,7 @@ impl Core {
                 }
                 (Outcome::Denied, Some(libc::EPERM))
             }
-            Then::Harmless | Then::Trapped | Then::Closed(_) | Then::Muted => return None,
+            Then::Harmless | Then::Trapped | Then::Told | Then::Closed(_) | Then::Muted => return None,
         };
         let detail = detail(entry.name, call);
         if !self.is_waiting(call) {

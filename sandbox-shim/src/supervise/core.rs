@@ -59,6 +59,8 @@ pub(crate) struct Core {
     pub(super) openings: Option<super::openings::Openings>,
     /// Only as root: how calls ended that were let through.
     pub(super) results: Option<super::results::Results>,
+    /// Only where reads do not wait: what was opened for reading.
+    pub(super) reads: Option<super::reads::Reads>,
     /// Held while it is told that a process runs another program than it asked for: two may find that out at once.
     pub(super) telling_another: Mutex<()>,
     pub(crate) wake: OwnedFd,
@@ -78,7 +80,8 @@ impl Core {
     /// Those who watch beside the supervision.
     pub(super) fn observers(&self) -> impl Iterator<Item = &dyn Observer> {
         let openings = self.openings.as_ref().map(|openings| openings.watch() as &dyn Observer);
-        openings.into_iter().chain(self.results.as_ref().map(super::results::Results::observer))
+        let results = self.results.as_ref().map(super::results::Results::observer);
+        openings.into_iter().chain(results).chain(self.reads.as_ref().map(super::reads::Reads::observer))
     }
 
     /// Their words.
@@ -120,6 +123,7 @@ impl Core {
     pub(crate) fn process_is_gone(&self, pid: i32) {
         self.tell_last_openings(pid);
         self.tell_last_results(pid);
+        self.tell_reads();
         let repeats = lock(&self.fold).end_group(pid);
         self.record_repeats(repeats).ok();
         let repeats = lock(&self.calls).end_group(pid);

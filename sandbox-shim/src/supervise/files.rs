@@ -37,7 +37,7 @@ impl Access {
         Self::of(operation, at.clone(), flags)
     }
 
-    fn of(operation: FileOperation, at: Resolved, flags: i64) -> Self {
+    pub(super) fn of(operation: FileOperation, at: Resolved, flags: i64) -> Self {
         let target = (at.real.as_os_str() != at.name.as_os_str()).then_some(at.real);
         Self { operation, name: at.name, target, flags }
     }

@@ -60,6 +60,7 @@ impl Core {
     pub(crate) fn record_all_repeats(&self) {
         self.tell_results();
         self.tell_lost_results();
+        self.tell_reads();
         let repeats = lock(&self.fold).end();
         self.record_repeats(repeats).ok();
         let repeats = lock(&self.calls).end();

@@ -16,6 +16,7 @@ pub(crate) mod network;
 mod openings;
 mod proc_files;
 mod processes;
+mod reads;
 mod receive;
 mod results;
 mod sockets;
@@ -127,6 +128,15 @@ pub fn launch_with(
         // Only root may; others do without.
         process::set_priority(-10).ok();
         let brake = Arc::new(begun.brake);
+        let reads = begun.reads.map(|reads| reads::Reads::new(reads, Arc::clone(&brake))).transpose();
+        let reads = match reads {
+            Ok(reads) => reads,
+            Err(source) => {
+                brake.kill().ok();
+                tell.send(Err(LaunchError::Step { step: "watching what is read", source })).ok();
+                return;
+            }
+        };
         let failing = Arc::clone(&brake);
         let core = Arc::new_cyclic(|me| Core {
             me: me.clone(),
@@ -151,6 +161,7 @@ pub fn launch_with(
             exits,
             openings: begun.watch.map(|watch| openings::Openings::new(watch, stop)),
             results: begun.results.map(results::Results::new),
+            reads,
             telling_another: Mutex::default(),
             wake,
             looked_for_abandoned: AtomicI64::new(0),

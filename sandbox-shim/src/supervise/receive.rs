@@ -45,11 +45,14 @@ impl Core {
                 }
             }
             let at_most = i32::try_from(wait.as_millis()).unwrap_or(0) + 1;
-            let Ok([listener, woken]) = poll([self.listener.as_fd(), self.wake.as_fd()], at_most) else { continue };
+            let Ok([listener, woken, read]) = self.wait(at_most) else { continue };
             if woken != 0 {
                 sys::child::read(self.wake.as_fd(), &mut [0; 8]).ok();
             }
             let _one_moment = clock::StandStill::begin();
+            if read != 0 {
+                self.hear_of_reads();
+            }
             let now = clock::instant();
             if woken != 0 || now >= next_tick {
                 wait = self.tick();
@@ -65,6 +68,15 @@ impl Core {
             } else if listener & (libc::POLLHUP | libc::POLLERR) != 0 {
                 return;
             }
+        }
+    }
+
+    /// What there is: of the listener, of those who wake the loop, and of what was read.
+    fn wait(&self, at_most: i32) -> io::Result<[i16; 3]> {
+        let (listener, wake) = (self.listener.as_fd(), self.wake.as_fd());
+        match &self.reads {
+            Some(reads) => poll([listener, wake, reads.news()], at_most),
+            None => poll([listener, wake], at_most).map(|[listener, woken]| [listener, woken, 0]),
         }
     }
 
@@ -84,6 +96,7 @@ impl Core {
         self.record_repeats(over.unwrap_or_default()).ok();
         self.tell_results();
         self.tell_lost_results();
+        self.tell_reads();
         let Some(deadline) = self.holds.next_deadline(clock::instant()) else { return TICK };
         for held in self.holds.take_expired(clock::instant()) {
             self.aside(move |core| core.end_hold(held, Ending::Expired));
@@ -106,8 +119,9 @@ impl Core {
     }
 
     fn handle(&self, call: &Notification) {
-        // How the thread's call before ended is told before anything is said of this one.
+        // How the thread's call before ended, and what was read, is told before anything is said of this one.
         self.tell_results();
+        self.tell_reads();
         match self.decide(call) {
             Ok(Some(answer)) => self.answer(call.id, answer),
             Ok(None) => {}

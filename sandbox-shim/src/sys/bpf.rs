@@ -40,6 +40,15 @@ pub(crate) fn ring(bytes: u32) -> io::Result<OwnedFd> {
     make(RING, 0, 0, bytes, 0)
 }
 
+/// Makes room for one value of so many bytes, a multiple of eight, on each processor, which only programs work on.
+///
+/// # Errors
+/// `EPERM` without the right to, `E2BIG` for more than 32 KiB.
+pub(crate) fn room(bytes: u32) -> io::Result<OwnedFd> {
+    const ARRAY_OF_EACH_PROCESSOR: u32 = 6;
+    make(ARRAY_OF_EACH_PROCESSOR, 4, bytes, 1, 0)
+}
+
 /// An array of values of so many bytes, a multiple of eight, that a program and whoever maps it share; all zero.
 #[derive(Debug)]
 pub(crate) struct Array {
@@ -72,11 +81,35 @@ impl Array {
     }
 }
 
-/// Loads a program for raw tracepoints.
+/// What a program may be used under: some of what the kernel does, it does for programs under the GPL alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum License {
+    /// That of the project.
+    Apache,
+    /// The GPL, version 2, or the MIT license.
+    Gpl,
+}
+
+/// Loads a program for raw tracepoints. With `of`, the number of a tracepoint's type, for that one, whose arguments the kernel then knows the types of.
 ///
 /// # Errors
-/// `EPERM` without the right to, `EINVAL` or `EACCES` for a program that the kernel does not take.
-pub(crate) fn load(program: &[Instruction]) -> io::Result<OwnedFd> {
+/// `EPERM` without the right to, `EINVAL` or `EACCES` for a program that the kernel does not take, with what it says about it.
+pub(crate) fn load(program: &[Instruction], license: License, of: Option<u32>) -> io::Result<OwnedFd> {
+    match load_telling(program, license, of, &mut []) {
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EACCES)) => {
+            let mut log = vec![0; 1 << 20];
+            load_telling(program, license, of, &mut log).map_err(|error| {
+                let text = String::from_utf8_lossy(&log);
+                let lines: Vec<&str> = text.trim_end_matches('\0').trim_end().lines().collect();
+                let last = lines[lines.len().saturating_sub(4)..].join("; ");
+                io::Error::new(error.kind(), format!("{error}: {last}"))
+            })
+        }
+        loaded => loaded,
+    }
+}
+
+fn load_telling(program: &[Instruction], license: License, of: Option<u32>, log: &mut [u8]) -> io::Result<OwnedFd> {
     #[repr(C)]
     struct Load {
         kind: u32,
@@ -88,30 +121,50 @@ pub(crate) fn load(program: &[Instruction]) -> io::Result<OwnedFd> {
         log: u64,
         kernel: u32,
         flags: u32,
+        name: [u8; 16],
+        interface: u32,
+        attaches: u32,
+        btf_functions_lines: [u64; 4],
+        lines: u32,
+        attaches_to: u32,
     }
     const RAW_TRACEPOINT: u32 = 17;
+    const TRACING: u32 = 26;
+    const AT_RAW_TRACEPOINT: u32 = 23;
+    let license = match license {
+        License::Apache => c"Apache-2.0",
+        License::Gpl => c"Dual MIT/GPL",
+    };
     let count = u32::try_from(program.len()).map_err(|_| io::Error::from_raw_os_error(libc::E2BIG))?;
     let load = Load {
-        kind: RAW_TRACEPOINT,
+        kind: if of.is_some() { TRACING } else { RAW_TRACEPOINT },
         count,
         instructions: program.as_ptr() as u64,
-        license: c"Apache-2.0".as_ptr() as u64,
-        log_level: 0,
-        log_bytes: 0,
-        log: 0,
+        license: license.as_ptr() as u64,
+        log_level: u32::from(!log.is_empty()),
+        log_bytes: u32::try_from(log.len()).unwrap_or(u32::MAX),
+        log: if log.is_empty() { 0 } else { log.as_mut_ptr() as u64 },
         kernel: 0,
         flags: 0,
+        name: [0; 16],
+        interface: 0,
+        attaches: if of.is_some() { AT_RAW_TRACEPOINT } else { 0 },
+        btf_functions_lines: [0; 4],
+        lines: 0,
+        attaches_to: of.unwrap_or(0),
     };
-    // SAFETY: the kernel reads `count` instructions, and the license up to its zero byte; both live until the call returns.
+    // SAFETY: the kernel reads `count` instructions, and the license up to its zero byte, and writes at most `log_bytes` to `log`; all of
+    // them live until the call returns.
     owned(unsafe { bpf(PROG_LOAD, &load) }?)
 }
 
-/// Runs a program at each pass of a raw tracepoint, until the descriptor is closed.
+/// Runs a program at each pass of a raw tracepoint, until the descriptor is closed; `None` where it was loaded for one.
 ///
 /// # Errors
 /// `ENOENT` when there is no such tracepoint, `EPERM` without the right to.
-pub(crate) fn attach(tracepoint: &CStr, program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
-    let attributes = [tracepoint.as_ptr() as u64, u64::from(program.as_raw_fd().unsigned_abs())];
+pub(crate) fn attach(tracepoint: Option<&CStr>, program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let name = tracepoint.map_or(0, |name| name.as_ptr() as u64);
+    let attributes = [name, u64::from(program.as_raw_fd().unsigned_abs())];
     // SAFETY: the kernel reads the name up to its zero byte.
     owned(unsafe { bpf(RAW_TRACEPOINT_OPEN, &attributes) }?)
 }

@@ -221,7 +221,19 @@ pub(crate) fn epoll() -> io::Result<OwnedFd> {
 /// # Errors
 /// `ENOSPC` at the user's limit of watches.
 pub(crate) fn epoll_watch_once(epoll: BorrowedFd<'_>, fd: BorrowedFd<'_>, token: u64) -> io::Result<()> {
-    let mut event = libc::epoll_event { events: (libc::EPOLLIN | libc::EPOLLONESHOT).unsigned_abs(), u64: token };
+    epoll_add(epoll, fd, libc::EPOLLIN | libc::EPOLLONESHOT, token)
+}
+
+/// Watches `fd` for ever: each time that more has come, it is readable once. Its token is 0.
+///
+/// # Errors
+/// `ENOSPC` at the user's limit of watches.
+pub(crate) fn epoll_watch_changes(epoll: BorrowedFd<'_>, fd: BorrowedFd<'_>) -> io::Result<()> {
+    epoll_add(epoll, fd, libc::EPOLLIN | libc::EPOLLET, 0)
+}
+
+fn epoll_add(epoll: BorrowedFd<'_>, fd: BorrowedFd<'_>, events: libc::c_int, token: u64) -> io::Result<()> {
+    let mut event = libc::epoll_event { events: events.cast_unsigned(), u64: token };
     // SAFETY: the kernel reads one event.
     let result = unsafe {
         libc::epoll_ctl(epoll.as_raw_fd(), libc::EPOLL_CTL_ADD, fd.as_raw_fd(), std::ptr::from_mut(&mut event))

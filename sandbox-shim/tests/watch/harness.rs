@@ -84,6 +84,8 @@ pub(crate) struct Trial {
     pub recorder: Arc<Memory>,
     pub stdio: Stdio,
     pub ebpf: bool,
+    /// See [`Launch::ebpf_reads`].
+    pub ebpf_reads: bool,
     pub told: Arc<Mutex<Vec<String>>>,
 }
 
@@ -105,6 +107,7 @@ impl Trial {
             recorder: Arc::default(),
             stdio: Stdio::Inherit,
             ebpf: true,
+            ebpf_reads: false,
             told: Arc::default(),
         }
     }
@@ -155,6 +158,7 @@ impl Trial {
             stdio: self.stdio,
             fanotify: true,
             ebpf: self.ebpf,
+            ebpf_reads: self.ebpf_reads,
         };
         launch_with(self.means.clone(), spec, self.recorder.clone(), Arc::new(NoTies), |_| {})
     }

@@ -13,6 +13,7 @@ mod inside;
 mod observers;
 mod openings;
 mod pitfalls;
+mod reads;
 mod results;
 mod rules;
 mod stream;

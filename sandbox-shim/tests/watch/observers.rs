@@ -3,6 +3,7 @@
 use crate::evidence::kernel_tells_exit_codes;
 use crate::harness::Trial;
 use crate::openings::{loader, watched};
+use crate::reads;
 use crate::results::told;
 use crate::stream::{Books, MemoryShelf};
 use std::collections::BTreeSet;
@@ -10,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use wk_schemas::Body;
-use wk_schemas::body::{FileOperation, NetworkOperation, Outcome};
+use wk_schemas::body::{FileAccessed, FileOperation, NetworkOperation, Outcome};
 use wk_shim::contract::{Observer, Sees};
 use wk_shim::ebpf;
 use wk_shim::fanotify::{OPENED_TO_EXECUTE, WORD};
@@ -171,6 +172,26 @@ fn ebpf_tells_how_ended_what_a_workload_does() {
     assert_eq!((facts(&trial.recorder.bodies(), &trial.root(), sees), sees.results), (BTreeSet::new(), true));
     let both = Sees { results: true, ..here(supervision) };
     assert_eq!(facts(&settled(&trial), &trial.root(), both), expected(&trial.root(), both));
+}
+
+#[test]
+fn reads_that_do_not_wait_are_told_like_those_that_do() {
+    if !reads::told("reads_that_do_not_wait_are_told_like_those_that_do") {
+        return;
+    }
+    let trial = Trial { ebpf_reads: true, ..workload() };
+    let running = trial.start();
+    let observers: Vec<_> = running.observers().iter().map(|observer| (observer.word(), observer.sees())).collect();
+    let [(_, supervision), .., (ebpf::READS_WORD, sees)] = observers[..] else {
+        panic!("two or more, not {observers:?}")
+    };
+    running.wait();
+    let both = Sees { results: true, ..here(supervision) };
+    assert!(sees.opens && sees.results);
+    assert_eq!(facts(&settled(&trial), &trial.root(), both), expected(&trial.root(), both));
+    // Each read is told by one of the two alone, and has one record that says how it ended.
+    let waited = |file: &FileAccessed| file.operation == FileOperation::Read && file.outcome == Outcome::Allowed;
+    assert!(!trial.files().iter().any(waited), "{:#?}", trial.files());
 }
 
 /// Where a real `runsc` is, which must run as root; `None` is said loudly.
