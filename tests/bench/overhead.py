@@ -34,6 +34,8 @@ os.environ.update(WORKLOAD_KEEP_PYCACHE="1", WORKLOAD_FOLDERS="480")
 
 folder.mkdir(parents=True, exist_ok=True)
 data = folder / "data"
+reads = folder / "reads.toml"
+reads.write_text("[shim]\nebpf_reads = true\n")
 services = Services(program, data, os.environ.get("BENCH_KAFKA"))
 watches = {"bare": []}
 if shims:
@@ -41,6 +43,8 @@ if shims:
         name = "shim" if len(shims) == 1 else f"shim {number + 1}"
         log = ["--data", str(data), "--brokers", services.brokers, "--registry", services.registry]
         watches[name] = [str(shim), *log, "run", "--policy", str(policy), "--"]
+        if os.geteuid() == 0:
+            watches[f"{name}, ebpf_reads"] = [str(shim), "--config", str(reads), *log, "run", "--policy", str(policy), "--"]
 else:
     watches["shim"] = [str(program), "--data", str(data), "run", "--policy", str(policy), "--"]
 if compiler := shutil.which("cc"):
