@@ -22,11 +22,29 @@ const WORK: &[&str] = &["git-clone", "cargo-build", "python-import", "find", "gr
 
 #[test]
 fn the_shim_records_what_strace_sees() {
+    let dir = tempfile::tempdir().unwrap();
+    compare(&Installation::new(dir.path()), None);
+}
+
+/// Reads that went on at once are told of by a program in the kernel, as root: it has to see what strace sees, with how each ended.
+#[test]
+fn reads_that_do_not_wait_are_what_strace_sees() {
+    let is_root = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata("/proc/self").unwrap()) == 0;
+    if !is_root || cfg!(not(target_arch = "x86_64")) {
+        println!("SKIPPED reads_that_do_not_wait_are_what_strace_sees: it needs root, and x86-64");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("wk.toml");
+    std::fs::write(&config, "[shim]\nebpf_reads = true\n").unwrap();
+    compare(&Installation::with_options(dir.path(), ["--config", &config.to_string_lossy()]), Some("ebpf-reads"));
+}
+
+/// Compares all work; `by` must be one of those who observe it.
+fn compare(installation: &Installation, by: Option<&str>) {
     let Some(strace) = harness::program("strace") else {
         return harness::skip("strace is not installed");
     };
-    let dir = tempfile::tempdir().unwrap();
-    let installation = Installation::new(dir.path());
     let up = installation.up();
     let mut comparison = Comparison::default();
     let mut failures = Vec::new();
@@ -36,7 +54,7 @@ fn the_shim_records_what_strace_sees() {
         // The first run fills the caches that every later one finds.
         workload("run", name, &folder);
         let traced = comparison.normal(traced(&strace, name, &folder, &installation.log("trace")));
-        let recorded = comparison.normal(recorded(&installation, name, &folder));
+        let recorded = comparison.normal(recorded(installation, name, &folder, by));
         println!("{name}: {} acts recorded, {} traced", recorded.total(), traced.total());
         assert!(traced.total() > 50, "strace saw next to nothing of {name}");
         let found = comparison.unexplained(&recorded, &traced);
@@ -78,7 +96,7 @@ fn traced(strace: &Path, name: &str, folder: &Path, output: &Path) -> act::Testi
     second::testimony(&trace::read(&text), &folder.to_string_lossy())
 }
 
-fn recorded(installation: &Installation, name: &str, folder: &Path) -> act::Testimony {
+fn recorded(installation: &Installation, name: &str, folder: &Path, by: Option<&str>) -> act::Testimony {
     workload("fresh", name, folder);
     let policy = Path::new(env!("CARGO_MANIFEST_DIR")).join("sandbox-shim/policies/observe.toml");
     let mut command = installation.wk(["run", "--policy"]);
@@ -92,5 +110,12 @@ fn recorded(installation: &Installation, name: &str, folder: &Path) -> act::Test
     );
     let session = installation.session_in(folder);
     installation.wait_for_end_of(&session);
+    if let Some(by) = by {
+        let started = format!(
+            "SELECT session_started['confinement'] AS by FROM records WHERE kind = 'session_started' AND session_id = '{session}'"
+        );
+        let observers = installation.sql(&started)[0]["by"].to_string();
+        assert!(observers.contains(by), "{name} was observed by {observers}");
+    }
     first::testimony(installation, &session)
 }
