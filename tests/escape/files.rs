@@ -70,6 +70,7 @@ pub(crate) const FILES: &[(&str, &str)] = &[
     ("ptrace-parent.c", include_str!("techniques/ptrace-parent.c")),
     ("raw-icmp.py", include_str!("techniques/raw-icmp.py")),
     ("raw-packets.py", include_str!("techniques/raw-packets.py")),
+    ("read-anothers-memory-file-by-a-link.py", include_str!("techniques/read-anothers-memory-file-by-a-link.py")),
     ("read-anothers-memory.c", include_str!("techniques/read-anothers-memory.c")),
     ("read-by-32-bit-arm-call.c", include_str!("techniques/read-by-32-bit-arm-call.c")),
     ("read-by-32-bit-call.c", include_str!("techniques/read-by-32-bit-call.c")),

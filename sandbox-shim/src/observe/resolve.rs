@@ -8,7 +8,7 @@ use super::bases::Bases;
 use super::request::Place;
 use crate::sys::fs;
 use std::collections::HashMap;
-use std::ffi::{CString, OsString};
+use std::ffi::{CString, OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -31,6 +31,16 @@ pub(crate) struct Resolved {
     pub real: PathBuf,
     /// Whether it lies in `/proc`, where the shim's view is another than the agent's.
     pub in_proc: bool,
+    /// What it is then, in the agent's own numbering: by links and through the roots, folders and descriptors of processes.
+    pub proc: Option<PathBuf>,
+}
+
+impl Resolved {
+    /// Something that is where it is named, or at `real`, and not in `/proc`.
+    #[must_use]
+    pub(crate) const fn outside_proc(name: PathBuf, real: PathBuf) -> Self {
+        Self { name, real, in_proc: false, proc: None }
+    }
 }
 
 /// Remembered folders.
@@ -47,11 +57,11 @@ pub(crate) struct Resolver {
 /// # Errors
 /// What the kernel says.
 pub(crate) fn name_of(fd: BorrowedFd<'_>) -> io::Result<PathBuf> {
-    link(&format!("/proc/self/fd/{}", fd.as_raw_fd()))
+    link(format!("/proc/self/fd/{}", fd.as_raw_fd()))
 }
 
-fn link(path: &str) -> io::Result<PathBuf> {
-    let path = CString::new(path)?;
+fn link(path: impl AsRef<OsStr>) -> io::Result<PathBuf> {
+    let path = CString::new(path.as_ref().as_bytes())?;
     let mut buffer = [0_u8; 4096];
     let length = fs::read_link(&path, &mut buffer)?;
     Ok(PathBuf::from(OsString::from_vec(buffer[..length].to_vec())))
@@ -78,57 +88,63 @@ impl Resolver {
         follow: bool,
         now: Instant,
     ) -> io::Result<Resolved> {
-        let given = Path::new(std::ffi::OsStr::from_bytes(&place.path));
+        let given = Path::new(OsStr::from_bytes(&place.path));
         let whole = if given.is_absolute() {
             given.to_owned()
         } else {
             let base = self.bases.of(thread, place.directory, !place.path.is_empty())?;
             if place.path.is_empty() {
-                return Ok(Resolved { in_proc: base.starts_with("/proc"), name: base.clone(), real: base });
+                let in_proc = base.starts_with("/proc");
+                return Ok(Resolved { in_proc, proc: in_proc.then(|| base.clone()), name: base.clone(), real: base });
             }
             if is_one_name(&place.path) && base.is_absolute() && !base.starts_with("/proc") {
                 // The kernel has just said where the folder really is.
                 let name = base.join(given);
-                let real = if follow { self.end(&base, name.clone(), LINKS_MAX, now) } else { name.clone() };
-                return Ok(outside_proc(name, real));
+                let real = if follow { self.end(&base, name.clone(), LINKS_MAX, now) } else { Some(name.clone()) };
+                return Ok(led((process, thread), None, name, real, follow));
             }
             base.join(given)
         };
         let name = without_dots(&whole);
+        if goes_back_behind_a_process(&whole) {
+            return Ok(Resolved { real: name.clone(), name, in_proc: true, proc: Some(UNCLEAR.into()) });
+        }
         if name.starts_with("/proc") {
-            let real = through_proc(process, thread, &name).unwrap_or_else(|| name.clone());
-            return Ok(Resolved { in_proc: real.starts_with("/proc"), name, real });
+            let real = object((process, thread), name.clone(), follow);
+            let in_proc = real.starts_with("/proc");
+            return Ok(Resolved { in_proc, proc: in_proc.then(|| real.clone()), name, real });
         }
         let real = self.real(&whole, &name, follow, LINKS_MAX, now);
-        Ok(outside_proc(name, real))
+        Ok(led((process, thread), Some(&whole), name, real, follow))
     }
 
-    fn real(&mut self, whole: &Path, name: &Path, follow: bool, links: u8, now: Instant) -> PathBuf {
+    /// Where `whole`, of which `name` is the text without dots, leads; `None` when the shim does not find its folder.
+    fn real(&mut self, whole: &Path, name: &Path, follow: bool, links: u8, now: Instant) -> Option<PathBuf> {
         let plain_end = matches!(whole.components().next_back(), Some(Component::Normal(_)))
             && !whole.as_os_str().as_bytes().ends_with(b"/.");
         let (Some(folder), Some(last), true) = (whole.parent(), whole.file_name(), plain_end) else {
-            return open_name(whole, libc::O_PATH).unwrap_or_else(|_| name.to_owned());
+            return Some(open_name(whole, libc::O_PATH).unwrap_or_else(|_| name.to_owned()));
         };
-        let Some(folder) = self.folder(folder, now) else { return name.to_owned() };
+        let folder = self.folder(folder, now)?;
         let at = folder.join(last);
         if folder.starts_with("/proc") {
             // Through a link such as /dev/fd, it is the shim's own folder that was found; what lies in it says nothing of the agent.
-            return at;
+            return Some(at);
         }
         let ends_in_slash = whole.as_os_str().as_bytes().ends_with(b"/");
-        if follow || ends_in_slash { self.end(&folder, at, links, now) } else { at }
+        if follow || ends_in_slash { self.end(&folder, at, links, now) } else { Some(at) }
     }
 
     /// Where `at`, a name in the real folder `folder`, leads when it is followed.
-    fn end(&mut self, folder: &Path, at: PathBuf, links: u8, now: Instant) -> PathBuf {
-        let Ok(path) = CString::new(at.as_os_str().as_bytes()) else { return at };
+    fn end(&mut self, folder: &Path, at: PathBuf, links: u8, now: Instant) -> Option<PathBuf> {
+        let Ok(path) = CString::new(at.as_os_str().as_bytes()) else { return Some(at) };
         let mut buffer = [0_u8; 4096];
-        let Ok(length) = fs::read_link(&path, &mut buffer) else { return at };
+        let Ok(length) = fs::read_link(&path, &mut buffer) else { return Some(at) };
         // One step at a time, so that a link into /proc/self is seen before the shim follows it to itself.
-        let next = folder.join(Path::new(std::ffi::OsStr::from_bytes(&buffer[..length])));
+        let next = folder.join(Path::new(OsStr::from_bytes(&buffer[..length])));
         let next_name = without_dots(&next);
         if links == 0 || next_name.starts_with("/proc") {
-            return next_name;
+            return Some(next_name);
         }
         self.real(&next, &next_name, true, links - 1, now)
     }
@@ -153,13 +169,102 @@ impl Resolver {
     }
 }
 
-/// A name that does not lie in `/proc`, with where it leads.
-fn outside_proc(name: PathBuf, real: PathBuf) -> Resolved {
-    if real.starts_with("/proc") {
-        // A link such as /dev/stdin leads into /proc/self, which is the shim's own when the shim follows it.
-        return Resolved { real: name.clone(), name, in_proc: true };
+/// A name that does not lie in `/proc`, with where the shim found that it leads; `whole` is it with its dots, where it had any.
+fn led(of: (i32, i32), whole: Option<&Path>, name: PathBuf, real: Option<PathBuf>, follow: bool) -> Resolved {
+    match real {
+        Some(real) if !real.starts_with("/proc") => Resolved::outside_proc(name, real),
+        // A link such as /dev/stdin leads into /proc/self, which is the shim's own when the shim follows it, and a process that the agent
+        // numbers in its own way is not there for the shim, or is another one.
+        _ => match into_proc(whole.unwrap_or(&name), follow) {
+            Some(text) => {
+                let proc = object(of, text, follow);
+                Resolved { real: name.clone(), name, in_proc: true, proc: Some(proc) }
+            }
+            None => Resolved::outside_proc(name.clone(), name),
+        },
     }
-    Resolved { name, real, in_proc: false }
+}
+
+/// What lies behind `..` after the folder, root or descriptor of a process, of which only the kernel knows where it is.
+pub(crate) const UNCLEAR: &str = "/proc/?";
+
+/// Whether a path leads to what only the kernel knows: see [`UNCLEAR`].
+fn goes_back_behind_a_process(whole: &Path) -> bool {
+    if is_plain(whole.as_os_str().as_bytes()) {
+        return false;
+    }
+    let (mut at, mut is_behind) = (PathBuf::from("/"), false);
+    whole.components().any(|part| {
+        match part {
+            Component::Normal(name) => {
+                let leads_on = ["cwd", "root", "fd", "exe", "map_files", "thread-self"].iter().any(|one| name == *one);
+                is_behind |= leads_on && at.starts_with("/proc");
+                at.push(name);
+            }
+            Component::ParentDir => {
+                at.pop();
+            }
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
+        }
+        is_behind && part == Component::ParentDir
+    })
+}
+
+/// The object behind a path in the agent's `/proc`, however often it leads out of there and in again.
+fn object((process, thread): (i32, i32), mut text: PathBuf, follow: bool) -> PathBuf {
+    for _ in 0..LINKS_MAX {
+        match through_proc(process, thread, &text) {
+            None => return text,
+            Some(found) if found.starts_with("/proc") => return found,
+            Some(found) => match into_proc(&found, follow) {
+                Some(again) => text = again,
+                None => return found,
+            },
+        }
+    }
+    text
+}
+
+/// Where a path leads whose links lead into `/proc`: as the text that it is from there on, which only the agent can follow.
+fn into_proc(whole: &Path, follow: bool) -> Option<PathBuf> {
+    let names =
+        |path: &Path| -> Vec<OsString> { path.components().rev().map(|part| part.as_os_str().into()).collect() };
+    let (mut at, mut left, mut links) = (PathBuf::from("/"), names(whole), 0);
+    while let Some(name) = left.pop() {
+        match name.as_bytes() {
+            b"/" => at = PathBuf::from("/"),
+            b"." => {}
+            b".." => {
+                at.pop();
+            }
+            _ => at.push(name),
+        }
+        if at.starts_with("/proc") {
+            at.extend(left.iter().rev());
+            if goes_back_behind_a_process(&at) {
+                return Some(UNCLEAR.into());
+            }
+            let text = without_dots(&at);
+            links += 1;
+            if text.starts_with("/proc") || links > LINKS_MAX {
+                return Some(text);
+            }
+            left = names(&text);
+            continue;
+        }
+        if left.is_empty() && !follow {
+            return None;
+        }
+        if let Ok(target) = link(&at) {
+            links += 1;
+            if links > LINKS_MAX {
+                return None;
+            }
+            at.pop();
+            left.extend(names(&target));
+        }
+    }
+    None
 }
 
 fn open_name(path: &Path, flags: i32) -> io::Result<PathBuf> {
@@ -330,6 +435,56 @@ mod tests {
         let own = std::fs::File::open("/etc/passwd").unwrap();
         let path = format!("/dev/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&own));
         assert!(resolve(&mut resolver, Path::new(&path), true).in_proc);
+    }
+
+    #[test]
+    fn links_into_the_agents_proc_say_what_it_is_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        // No process has such a number, for the shim.
+        for (name, target) in [
+            ("memory", "/proc/99999999/mem"),
+            ("process", "/proc/99999999"),
+            ("twice", "process/mem"),
+            ("up", "process/../99999999/./mem"),
+            ("own", "/proc/self"),
+            ("round", "round"),
+        ] {
+            std::os::unix::fs::symlink(target, root.join(name)).unwrap();
+        }
+        std::fs::create_dir(root.join("folder")).unwrap();
+        let mut resolver = Resolver::default();
+        let mut proc =
+            |path: &str| resolve(&mut resolver, &root.join(path), true).proc.map(|p| p.display().to_string());
+        for path in ["memory", "process/mem", "twice", "up", "folder/../memory", "folder/../process/mem"] {
+            assert_eq!(proc(path).as_deref(), Some("/proc/99999999/mem"), "{path}");
+        }
+        assert_eq!(proc("own/mem").as_deref(), Some("/proc/self/mem"));
+        for path in ["folder", "missing", "missing/mem", "round", "round/mem"] {
+            assert_eq!(proc(path), None, "{path}");
+        }
+        // Through a descriptor it is what that is open on.
+        let open = std::fs::File::open("/proc/self/status").unwrap();
+        let number = std::os::fd::AsRawFd::as_raw_fd(&open);
+        let expected = format!("/proc/{}/status", me().0);
+        for path in [format!("/proc/self/fd/{number}"), format!("/dev/fd/{number}")] {
+            assert_eq!(resolve(&mut resolver, Path::new(&path), true).proc, Some(expected.clone().into()), "{path}");
+        }
+        // Out of there by a folder, and in again by a link.
+        let path = Path::new("/proc/self/root").join(root.join("memory").strip_prefix("/").unwrap());
+        assert_eq!(resolve(&mut resolver, &path, true).proc, Some("/proc/99999999/mem".into()));
+        // Back behind the folder of a process only the kernel knows the way, and back before it everybody does.
+        std::os::unix::fs::symlink("/proc/self/cwd/../x", root.join("behind")).unwrap();
+        let mut proc = |path: &Path| resolve(&mut resolver, path, true).proc.map(|p| p.display().to_string());
+        for path in [Path::new("/proc/self/cwd/../x"), Path::new("/proc/7/root/a/../x"), &root.join("behind")] {
+            assert_eq!(proc(path).as_deref(), Some(UNCLEAR), "{}", path.display());
+        }
+        let there = format!("/proc/self/../..{}", root.join("memory").display());
+        assert_eq!(proc(Path::new(&there)).as_deref(), Some("/proc/99999999/mem"));
+        assert_eq!(proc(Path::new("/proc/self/fd/../../7/mem")).as_deref(), Some(UNCLEAR));
+        assert_eq!(proc(Path::new("/proc/self/net/../../7/mem")).as_deref(), Some("/proc/7/mem"));
+        // A link that is not followed is itself.
+        assert_eq!(resolve(&mut resolver, &root.join("memory"), false).proc, None);
     }
 
     #[test]

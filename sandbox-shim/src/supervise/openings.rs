@@ -164,7 +164,7 @@ impl Core {
 
     fn record_opening(&self, openings: &Openings, process: &Process, path: PathBuf) -> Result<(), Stop> {
         let key = (process.tie.tool_call_id.clone(), process.tie.is_agent, path.clone());
-        let at = Resolved { name: path.clone(), real: path, in_proc: false };
+        let at = Resolved::outside_proc(path.clone(), path);
         let access = Access::new(FileOperation::Read, &at, OPENED_TO_EXECUTE);
         let body =
             || files::body(&*self.causality, process, &access, Outcome::Succeeded, None, Some(REASON.to_owned()));

@@ -1,7 +1,7 @@
 //! Files through which a process reaches into another, into the kernel, or past the file system.
 
 use super::core::Core;
-use crate::observe::resolve::Resolved;
+use crate::observe::resolve::{Resolved, UNCLEAR};
 use crate::policy::{Action, Verdict};
 use crate::process::Process;
 use std::os::unix::fs::FileTypeExt;
@@ -17,18 +17,23 @@ impl Core {
     /// them, and disks.
     pub(super) fn refuse_reaching_past(&self, process: &Process, at: &Resolved, writes: bool) -> Option<Verdict> {
         let deny = |reason: &str| Some(Verdict { action: Action::Deny, reason: Some(reason.to_owned()) });
-        if writes && SETTINGS.iter().any(|settings| at.name.starts_with(settings) || at.real.starts_with(settings)) {
+        let names = || [&at.name, &at.real].into_iter().chain(&at.proc);
+        if writes && SETTINGS.iter().any(|settings| names().any(|name| name.starts_with(settings))) {
             return deny("settings of the kernel");
+        }
+        if at.proc.as_deref() == Some(Path::new(UNCLEAR)) {
+            return deny("a way back from the folder or descriptor of a process, which only the kernel can follow");
         }
         // Mounts cover the disks where the shim may mount.
         let is_disk = |path: &Path| path.symlink_metadata().is_ok_and(|found| found.file_type().is_block_device());
         if at.real.starts_with("/dev") && is_disk(&at.real) {
             return deny("a disk, past every path");
         }
-        let owner = owner_of_memory(&at.name)?;
-        let own =
-            owner == "self" || owner == "thread-self" || owner.parse().is_ok_and(|number| is_own(process, number));
-        if own { None } else { deny("memory of another process") }
+        let is_own = |owner: &str| {
+            owner == "self" || owner == "thread-self" || owner.parse().is_ok_and(|number| is_own(process, number))
+        };
+        let is_anothers = names().filter_map(|name| owner_of_memory(name)).any(|owner| !is_own(owner));
+        if is_anothers { deny("memory of another process") } else { None }
     }
 }
 

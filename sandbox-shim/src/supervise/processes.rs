@@ -228,7 +228,7 @@ impl Core {
     ) -> Result<Arc<Process>, Stop> {
         let runs = PathBuf::from(&*after.image);
         let arguments: Vec<String> = command_line.split(' ').map(str::to_owned).collect();
-        let found = Resolved { name: runs.clone(), real: runs, in_proc: false };
+        let found = Resolved::outside_proc(runs.clone(), runs);
         let may_run = self.program_verdict(&found, &arguments).action == Action::Allow;
         let _one_at_a_time = lock(&self.telling_another);
         let known = lock(&self.table).get(after.pid);

@@ -122,31 +122,32 @@ impl Core {
         let flags = i64::from(read.flags);
         let (name, target) = read.named(without_dots).unwrap_or_else(|| (PathBuf::from("?"), None));
         let in_proc = name.starts_with("/proc");
-        let at = Resolved { real: target.unwrap_or_else(|| name.clone()), name, in_proc };
-        let (outcome, reason, is_over) = match errno {
-            Some(_) => (Outcome::Failed, None, false),
-            None => self.afterwards(&process, &at),
+        let at = Resolved { real: target.unwrap_or_else(|| name.clone()), name, in_proc, proc: None };
+        let (outcome, (reason, is_over)) = match errno {
+            Some(_) => (Outcome::Failed, (None, false)),
+            None => (Outcome::Succeeded, self.afterwards(&process, &at)),
         };
         let access = Access::of(FileOperation::Read, at, flags);
         self.record_access(&process, &access, outcome, errno, reason)?;
-        if is_over {
+        // One that has ended since may have left its number to another.
+        let is_known = || lock(&self.table).get(process.pid).is_some_and(|known| known.uid == process.uid);
+        if is_over && is_known() {
             self.signal(process.pid, libc::SIGKILL);
         }
         Ok(())
     }
 
-    /// What is said of something that was opened, why, and whether its process ends for it. The policy said nothing against any read when the session
-    /// began; another one may be in force by now.
-    fn afterwards(&self, process: &Process, at: &Resolved) -> (Outcome, Option<String>, bool) {
+    /// Why something could be opened, or should not have been, and whether its process ends for it. The policy said nothing against any read when the
+    /// session began; another one may be in force by now.
+    fn afterwards(&self, process: &Process, at: &Resolved) -> (Option<String>, bool) {
         if self.is_protected(&at.real) || self.is_protected(&at.name) {
-            return (Outcome::Succeeded, Some("a cover over what the shim protects".to_owned()), false);
+            return (Some("a cover over what the shim protects".to_owned()), false);
         }
         let verdict = self.refuse_reaching_past(process, at, false).unwrap_or_else(|| self.file_verdict(at, false));
-        let reason = verdict.reason.as_deref();
-        match verdict.action {
-            Action::Allow => (Outcome::Succeeded, verdict.reason, false),
-            Action::Deny | Action::Hold => {
-                (Outcome::Succeeded, Some(format!("{}: {TOO_LATE}", reason.unwrap_or("not allowed"))), true)
+        match (verdict.action, verdict.reason) {
+            (Action::Allow, reason) => (reason, false),
+            (Action::Deny | Action::Hold, reason) => {
+                (Some(format!("{}: {TOO_LATE}", reason.as_deref().unwrap_or("not allowed"))), true)
             }
         }
     }
