@@ -150,19 +150,21 @@ impl World {
     /// `wk run` of this world's agent with a task, in words that a script understands; the model is still to be introduced.
     pub(crate) fn asking(&self, task: &str) -> Command {
         let mut command = self.command(self.agent.name());
+        command.args(self.words(task));
+        command
+    }
+
+    /// How the agent is told a task.
+    pub(crate) fn words<'a>(&self, task: &'a str) -> Vec<&'a str> {
         match self.agent {
-            Agent::Codex => {
-                command.args(["exec", "--json", "--skip-git-repo-check", "-s", "danger-full-access", task]);
-            }
+            Agent::Codex => vec!["exec", "--json", "--skip-git-repo-check", "-s", "danger-full-access", task],
             Agent::ClaudeCode => {
-                command.args(["-p", task, "--output-format", "stream-json", "--verbose"]);
-                command.args(["--allowedTools", "Bash Read Edit"]);
+                vec!["-p", task, "--output-format", "stream-json", "--verbose", "--allowedTools", "Bash Read Edit"]
             }
             Agent::Gemini => {
-                command.args(["-p", task, "-o", "stream-json", "-m", "gemini-2.5-pro", "--yolo", "--skip-trust"]);
+                vec!["-p", task, "-o", "stream-json", "-m", "gemini-2.5-pro", "--yolo", "--skip-trust"]
             }
         }
-        command
     }
 
     /// Starts a command of [`World::command`].
@@ -259,11 +261,16 @@ impl World {
     /// `wk` for this world's data folder, with nothing of the tester's own home.
     pub(crate) fn wk(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_wk"));
-        command.env_clear().arg("--config").arg(self.path("wk.toml")).arg("--data").arg(self.path("data"));
+        self.settle(&mut command);
+        command.arg("--config").arg(self.path("wk.toml")).arg("--data").arg(self.path("data"));
         command.args(["--log", "error"]);
-        command.env("HOME", self.path("home")).env("LANG", "C.UTF-8").env("USER", "tester");
-        command.env("PATH", variable("PATH").unwrap());
         command
+    }
+
+    /// An environment that holds nothing of the tester's own.
+    pub(crate) fn settle(&self, command: &mut Command) {
+        command.env_clear().env("HOME", self.path("home")).env("LANG", "C.UTF-8").env("USER", "tester");
+        command.env("PATH", variable("PATH").unwrap());
     }
 
     /// Asks the lake; `None` while there is none, or while it cannot answer yet.

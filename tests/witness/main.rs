@@ -2,16 +2,20 @@
 //!
 //! The work is done twice in the same folder, once under strace and once under `wk run` (the two cannot watch one run: under the
 //! shim nothing may trace another process). What the shim recorded is read back from the lake, so that the whole path from system call to
-//! row is held against the trace: every exec, connect and file access, by program, operation, path and number.
+//! row is held against the trace: every exec, connect and file access, by program, operation, path and number. Sessions of real agents: `agents.rs`.
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests too")]
 
 mod act;
+mod agents;
 mod differences;
 mod first;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod second;
 mod trace;
+#[expect(dead_code, reason = "what the tests of agents need beside it")]
+#[path = "../e2e/world.rs"]
+mod world;
 
 use differences::Comparison;
 use harness::Installation;
@@ -93,7 +97,7 @@ fn traced(strace: &Path, name: &str, folder: &Path, output: &Path) -> act::Testi
     let status = settle(&mut command, folder).status().unwrap();
     assert!(status.success(), "{name} under strace: {status}");
     let text = std::fs::read_to_string(output).unwrap();
-    second::testimony(&trace::read(&text), &folder.to_string_lossy())
+    second::testimony(&trace::read(&text), &folder.to_string_lossy(), |_| true)
 }
 
 fn recorded(installation: &Installation, name: &str, folder: &Path, by: Option<&str>) -> act::Testimony {
@@ -117,5 +121,5 @@ fn recorded(installation: &Installation, name: &str, folder: &Path, by: Option<&
         let observers = installation.sql(&started)[0]["by"].to_string();
         assert!(observers.contains(by), "{name} was observed by {observers}");
     }
-    first::testimony(installation, &session)
+    first::testimony(|query| installation.sql(query), &session)
 }

@@ -69,12 +69,19 @@ struct World {
     bound: HashMap<String, String>,
 }
 
-/// What was done, as the trace tells it; the traced program was started in `folder`.
-pub(crate) fn testimony(calls: &[Call], folder: &str) -> Testimony {
+/// What was done, as the trace tells it; the traced program was started in `folder`. Of programs that are not `wanted`, by their path, is only
+/// followed what they start.
+pub(crate) fn testimony(calls: &[Call], folder: &str, wanted: impl Fn(&str) -> bool) -> Testimony {
     let mut world = World::default();
     let mut seen = Testimony::default();
     for call in calls {
         world.meet(call.thread, folder);
+        if !wanted(&world.process(call.thread).image) {
+            if !matches!(call.name.as_str(), "socket" | "bind") {
+                world.follow(call);
+            }
+            continue;
+        }
         for (operation, object, target) in world.read(call) {
             let act = Act {
                 image: world.process(call.thread).image.clone(),
