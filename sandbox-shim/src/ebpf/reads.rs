@@ -16,8 +16,10 @@ use std::sync::atomic::Ordering;
 /// Its word in `session_started`'s `confinement`.
 pub const READS_WORD: &str = "ebpf-reads";
 
-/// How much is told at once before whoever reads it must have come: half a megabyte, and more where there are more than two processors.
-const RING_BYTES: u32 = 512 << 10;
+/// How much is told at once before whoever reads it must have come, for each two processors: an eighth of a second of opens that do nothing else.
+const RING_BYTES: u32 = 4 << 20;
+/// How many times as much there is at most.
+const RINGS_MAX: usize = 8;
 
 /// What the kernel names the clock's ticks of `/proc/<pid>/stat` by: 100 of them in a second, on both architectures.
 const NANOSECONDS_OF_A_TICK: u64 = 10_000_000;
@@ -131,7 +133,7 @@ impl Reads {
         let calls = CALLS.ok_or(io::ErrorKind::Unsupported)?;
         let layout = Layout::of_this_kernel()?;
         let processors = std::thread::available_parallelism().map_or(1, |count| count.get().div_ceil(2));
-        let bytes = RING_BYTES * u32::try_from(processors.next_power_of_two().min(64)).unwrap_or(64);
+        let bytes = RING_BYTES * u32::try_from(processors.next_power_of_two().min(RINGS_MAX)).unwrap_or(1);
         let (session, lost) = (Array::new(8, 1)?, Array::new(8, 1)?);
         let (room, ring) = (bpf::room(ROOM_BYTES)?, Ring::new(bytes)?);
         let (results, failed, of_results) = Results::beside(super::RING_BYTES)?;
@@ -357,7 +359,7 @@ mod tests {
 
     #[test]
     fn what_has_no_room_is_counted() {
-        const TIMES: u64 = 20_000;
+        const TIMES: u64 = 80_000;
         let script = format!("i=0\nwhile [ $i -lt {TIMES} ]; do : < /etc/hostname; i=$((i+1)); done\n");
         let Some((reads, lost)) = of(&script) else { return };
         let known = reads.iter().filter(|read| read.asked.as_deref() == Some(Path::new("/etc/hostname"))).count();

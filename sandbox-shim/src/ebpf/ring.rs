@@ -3,7 +3,7 @@
 //! ```text
 //! first page          how far was read                    written by us
 //! second page         how far was written                 written by the kernel
-//! the rest, twice     header, 16 bytes, header, …         written by the kernel
+//! the rest            header, 16 bytes, header, …         written by the kernel
 //! ```
 //! A header is 8 bytes: the length in its first half, with a bit for what is still being written and one for what is to be skipped.
 
@@ -57,7 +57,7 @@ impl Ring {
         let map = bpf::ring(bytes)?;
         let (page, bytes) = (bpf::page_bytes(), usize::try_from(bytes).unwrap_or(usize::MAX));
         let read = Pages::of(map.as_fd(), 0, page, true)?;
-        let written = Pages::of(map.as_fd(), page, page + 2 * bytes, false)?;
+        let written = Pages::of(map.as_fd(), page, page + bytes, false)?;
         Ok(Self { map, read, written, page, bytes })
     }
 
@@ -120,7 +120,7 @@ impl Ring {
         None
     }
 
-    /// The word of the rest at this byte; the rest is there twice, so that what begins in it can be read on.
+    /// The word of the rest at this byte, counted on where the rest ends and begins again.
     fn word(&self, at: u64) -> &AtomicU64 {
         let inside = usize::try_from(at).unwrap_or(usize::MAX) & (self.bytes - 1);
         self.written.word(self.page + inside)
