@@ -27,19 +27,10 @@ mod sandboxes;
 mod world;
 
 use serde_json::{Value, json};
-use world::{Agent, World, call, say, shown};
+use world::{Agent, World, call, say, shell, shown};
 
 pub(crate) const TASK: &str = "Fix the typo in README.md and run ./run-tests.sh";
 const PLAN: [&str; 3] = ["Read README.md", "Correct the typo in README.md", "Run ./run-tests.sh"];
-
-/// A shell command in the agent's own words.
-pub(crate) fn shell(agent: Agent, command: &str) -> Value {
-    match agent {
-        Agent::Codex => call("exec_command", json!({ "cmd": command })),
-        Agent::ClaudeCode => call("Bash", json!({"command": command, "description": "works"})),
-        Agent::Gemini => call("run_shell_command", json!({"command": command, "description": "works"})),
-    }
-}
 
 /// The plan in the agent's own words.
 fn plan(agent: Agent) -> Vec<Value> {

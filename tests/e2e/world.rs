@@ -64,6 +64,15 @@ pub(crate) fn call(name: &str, arguments: Value) -> Value {
     json!({"call": {"name": name, "arguments": arguments}})
 }
 
+/// A shell command in the agent's own words.
+pub(crate) fn shell(agent: Agent, command: &str) -> Value {
+    match agent {
+        Agent::Codex => call("exec_command", json!({ "cmd": command })),
+        Agent::ClaudeCode => call("Bash", json!({"command": command, "description": "works"})),
+        Agent::Gemini => call("run_shell_command", json!({"command": command, "description": "works"})),
+    }
+}
+
 /// Folders, model and listener of one run.
 pub(crate) struct World {
     folder: tempfile::TempDir,

@@ -5,9 +5,9 @@
 
 use crate::act::Testimony;
 use crate::differences::Comparison;
-use crate::world::{Agent, World, call, say, shown};
+use crate::world::{Agent, World, say, shell, shown};
 use crate::{first, harness, second, trace};
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -65,14 +65,6 @@ os.remove('out/link')
 os.remove('out/file')
 os.rmdir('out/deep')
 ";
-
-fn shell(agent: Agent, command: &str) -> Value {
-    match agent {
-        Agent::Codex => call("exec_command", json!({ "cmd": command })),
-        Agent::ClaudeCode => call("Bash", json!({"command": command, "description": "works"})),
-        Agent::Gemini => call("run_shell_command", json!({"command": command, "description": "works"})),
-    }
-}
 
 /// The world of a session, with its tools and what they work on.
 fn world(agent: Agent) -> Option<World> {

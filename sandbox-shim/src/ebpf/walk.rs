@@ -232,12 +232,7 @@ fn where_from(code: &mut Assembly, layout: &Layout, walk: Label, walked: Label) 
 /// Writes down names from R6 and R7 on, up to the root.
 fn walk_up(code: &mut Assembly, layout: &Layout, walked: Label) {
     let (at_root, loose, early) = (code.label(), code.label(), code.label());
-    code.copy(R1, R6);
-    code.cast(layout.rdonly_cast, layout.dentry);
-    code.copy(R6, R0);
-    code.copy(R1, R7);
-    code.cast(layout.rdonly_cast, layout.vfsmount);
-    code.copy(R7, R0);
+    as_pointers(code, layout);
     for _ in 0..STEPS_MAX {
         let (name, next) = (code.label(), code.label());
         code.read(R1, R7, at(layout.vfsmount_mnt_root));
@@ -286,11 +281,17 @@ fn over_to_the_mount(code: &mut Assembly, layout: &Layout, at_root: Label) {
     code.jump(If::Same(R6, R7), at_root);
     code.follow(R1, READ, R7, layout.mount_mnt_mountpoint - layout.mount_mnt);
     code.copy(R7, R6);
-    code.cast(layout.rdonly_cast, layout.dentry);
-    code.copy(R6, R0);
-    code.copy(R1, R7);
-    code.cast(layout.rdonly_cast, layout.vfsmount);
-    code.copy(R7, R0);
+    code.copy(R6, R1);
+    as_pointers(code, layout);
+}
+
+/// R6 becomes a pointer to a name, and R7 one to a mount.
+fn as_pointers(code: &mut Assembly, layout: &Layout) {
+    for (register, of) in [(R6, layout.dentry), (R7, layout.vfsmount)] {
+        code.copy(R1, register);
+        code.cast(layout.rdonly_cast, of);
+        code.copy(register, R0);
+    }
 }
 
 /// An offset, as an instruction has room for it.
