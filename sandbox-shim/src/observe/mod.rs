@@ -4,6 +4,7 @@
 pub(crate) mod bases;
 pub(crate) mod dns;
 pub(crate) mod memory;
+pub(crate) mod proc;
 pub(crate) mod request;
 pub(crate) mod resolve;
 pub(crate) mod witness;

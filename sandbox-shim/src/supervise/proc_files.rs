@@ -1,7 +1,8 @@
 //! Files through which a process reaches into another, into the kernel, or past the file system.
 
 use super::core::Core;
-use crate::observe::resolve::{Resolved, UNCLEAR};
+use crate::observe::proc::UNCLEAR;
+use crate::observe::resolve::Resolved;
 use crate::policy::{Action, Verdict};
 use crate::process::Process;
 use std::os::unix::fs::FileTypeExt;
